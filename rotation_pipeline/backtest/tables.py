@@ -1,0 +1,79 @@
+"""Tables of the backtest stage. A row stamped t covers the month t, earned by the weights stamped t−1."""
+
+from __future__ import annotations
+
+from rotation_pipeline.allocation.tables import BASELINES, STRATEGIES
+from rotation_pipeline.market.schema import MONTH, Column, Table, reading
+
+SERIES = (*STRATEGIES, *BASELINES, "oracle", "index")
+STRATEGY = Column("strategy", "VARCHAR", "category", "book, the perfect-foresight oracle (an upper bound, not a strategy) or the index", allowed=SERIES)
+_INPUTS = ("marts.weights.weight", "marts.weights.drifted", "marts.factor_longshort.long_short", "marts.factor_longshort.book_turnover", "intermediate.index_features.index_return")
+
+BACKTEST = Table(
+    "marts", "backtest", "monthly returns of every book, gross and after costs", ("month", "strategy"),
+    reading(
+        (
+            MONTH, STRATEGY,
+            Column("role", "VARCHAR", "category", "what the row may be used for", allowed=("strategy", "alternative", "baseline", "upper_bound", "index")),
+            Column("gross_return", "DOUBLE", "fraction per month", "Σ w × long-short return", minimum=-5.0),
+            Column("factor_turnover", "DOUBLE", "fraction", "½ Σ|w − drifted w| when the weights were set", minimum=0.0),
+            Column("book_turnover", "DOUBLE", "fraction", "Σ |w| × turnover inside each style's long-short book", minimum=0.0),
+            Column("factor_cost", "DOUBLE", "fraction per month", "factor turnover × cost", minimum=0.0),
+            Column("book_cost", "DOUBLE", "fraction per month", "book turnover × cost", minimum=0.0),
+            Column("net_return", "DOUBLE", "fraction per month", "gross − both costs at the default cost"),
+            Column("net_value", "DOUBLE", "ratio", "compounded net return, 1 before the first month", minimum=0.0),
+            Column("drawdown", "DOUBLE", "fraction", "net value / its highest so far (start included) − 1", minimum=-1.0, maximum=0.0),
+        ),
+        *_INPUTS,
+    ),
+    minimum_rows=1,
+)
+MEASURES = Table(
+    "marts", "backtest_measures", "performance over all months up to this one, with stationary-bootstrap intervals", ("month", "strategy", "sample", "cost_bp", "measure"),
+    reading(
+        (
+            MONTH, STRATEGY,
+            Column("sample", "VARCHAR", "category", "all, forecast (months with an active forecast), last36, regime:NAME or year:YYYY"),
+            Column("cost_bp", "DOUBLE", "basis points", "cost per unit of turnover", minimum=0.0),
+            Column("measure", "VARCHAR", "category", "what is measured"),
+            Column("value", "DOUBLE", "by measure", "the value", "cannot be computed on this sample"),
+            Column("low", "DOUBLE", "by measure", "lower end of the 95 % interval", "no interval for this measure or sample"),
+            Column("high", "DOUBLE", "by measure", "upper end of the 95 % interval", "no interval for this measure or sample"),
+            Column("months", "INTEGER", "count", "months in the sample", minimum=0.0),
+        ),
+        "marts.backtest.gross_return", "marts.backtest.factor_turnover", "marts.backtest.book_turnover", "marts.regimes.regime",
+    ),
+    minimum_rows=1,
+)
+SIGNIFICANCE = Table(
+    "marts", "significance", "how sure one can be, over all months up to this one", ("month", "strategy", "baseline", "statistic"),
+    reading(
+        (
+            MONTH, STRATEGY,
+            Column("baseline", "VARCHAR", "category", "series compared with; zero where there is none", allowed=(*SERIES, "zero")),
+            Column("statistic", "VARCHAR", "category", "what is tested"),
+            Column("value", "DOUBLE", "by statistic", "the value", "too few months"),
+            Column("low", "DOUBLE", "by statistic", "lower end of the 95 % interval", "no interval"),
+            Column("high", "DOUBLE", "by statistic", "upper end of the 95 % interval", "no interval"),
+            Column("p_value", "DOUBLE", "probability", "two-sided unless the detail says otherwise", "no test", minimum=0.0, maximum=1.0),
+            Column("trials", "INTEGER", "count", "configurations ever evaluated, where the statistic needs it", "not needed", minimum=1.0),
+            Column("detail", "VARCHAR", "text", "method and the year of its formula"),
+        ),
+        "marts.backtest.net_return", "marts.trials.sharpe",
+    ),
+)
+TRIALS = Table(
+    "marts", "trials", "every configuration ever evaluated, kept when settings change; the deflated Sharpe ratio counts them", ("month", "trial_id"),
+    reading(
+        (
+            MONTH,
+            Column("trial_id", "VARCHAR", "hex", "hash of everything that shapes the book"),
+            Column("strategy", "VARCHAR", "category", "book", allowed=STRATEGIES),
+            Column("configuration", "VARCHAR", "JSON", "the settings behind the hash"),
+            Column("months", "INTEGER", "count", "months of returns", minimum=0.0),
+            Column("sharpe", "DOUBLE", "per month", "Sharpe ratio of net returns, not annualised", "fewer than 3 months or constant"),
+        ),
+        "marts.backtest.net_return",
+    ),
+)
+TABLES: tuple[Table, ...] = (BACKTEST, MEASURES, SIGNIFICANCE, TRIALS)
