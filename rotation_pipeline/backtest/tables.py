@@ -75,5 +75,6 @@ TRIALS = Table(
         ),
         "marts.backtest.net_return",
     ),
+    scope=("trial_id",),
 )
 TABLES: tuple[Table, ...] = (BACKTEST, MEASURES, SIGNIFICANCE, TRIALS)

@@ -61,6 +61,8 @@ class Table:
     minimum_rows: int = 0
     """Fewest rows a written month may have."""
     view: bool = False
+    scope: tuple[str, ...] = ()
+    """Columns that, with the month, bound what a write replaces: rows with other values stay (a registry of trials)."""
     _index: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False, default_factory=dict)
 
     def __post_init__(self) -> None:

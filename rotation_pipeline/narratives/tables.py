@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.market.schema import MONTH, Column, Table, reading
+from rotation_pipeline.regimes.names import REGIMES
 
-FACT_KINDS = ("return", "volatility", "weight", "weight_change", "regime", "probability", "rank", "comparison", "hint", "count", "percentile", "style", "direction")
+FACT_KINDS = (
+    "regime", "probability", "count", "return", "volatility", "percentile", "drawdown", "weight", "weight_change", "rank", "style",
+    "forecast", "turnover", "cost", "comparison", "hint",
+)
+"""Kinds of fact, in the order in which fact ids are given out."""
+SUBJECTS = ("market", "index", "strategy", *STYLES)
+"""What a fact can be about. ``market`` holds the regime, the sample sizes and hints that concern the market."""
+_NUMBERS = (
+    "marts.weights.weight", "marts.books.turnover", "marts.books.active_share", "marts.forecasts.mean", "marts.factor_longshort.long_short",
+    *(f"marts.regimes.p_{name}" for name in REGIMES), "marts.regimes.months_in_regime",
+    "marts.backtest.net_return", "marts.backtest.drawdown", "marts.backtest.factor_cost", "marts.backtest.book_cost",
+    "intermediate.index_daily.ret", "intermediate.index_features.volatility", "intermediate.index_features.drawdown", "intermediate.index_features.trend",
+)
+_LABELS = (
+    "marts.regimes.regime", "marts.regimes.months_in_regime", *(f"marts.regimes.p_{name}" for name in REGIMES),
+    "marts.weights.weight", "marts.books.active_share", "marts.books.is_equal_weight_clone", "marts.books.turnover",
+    "marts.forecasts.mean", "marts.factor_longshort.long_short", "marts.backtest.drawdown",
+    "intermediate.index_features.trend", "intermediate.index_features.drawdown", "intermediate.index_features.volatility",
+)
 FACTS = Table(
     "marts", "narrative_facts", "everything a sentence about the month may say, computed before any sentence is written", ("month", "fact_id"),
     (
         MONTH,
         Column("fact_id", "VARCHAR", "identifier", "opaque name used in slots"),
         Column("kind", "VARCHAR", "category", "kind of fact", allowed=FACT_KINDS),
-        Column("subject", "VARCHAR", "category", "what it is about: index, market, strategy, or a style"),
-        Column("value", "DOUBLE", "by unit", "numeric value", "the fact is a label",
-               reads=("marts.weights.weight", "marts.forecasts.mean", "marts.factor_longshort.long_short", "marts.regimes.p_slow_bull", "marts.regimes.p_bear", "marts.regimes.p_range", "marts.backtest.net_return", "marts.backtest.drawdown", "marts.books.turnover", "intermediate.index_features.index_return", "intermediate.index_features.volatility")),
-        Column("label", "VARCHAR", "category", "value of a fact that is a label (regime, style, direction, hint)", "the fact is a number",
-               reads=("marts.regimes.regime", "marts.weights.weight", "marts.forecasts.mean")),
+        Column("subject", "VARCHAR", "category", "what it is about: market, index, strategy, or a style", allowed=SUBJECTS),
+        Column("measure", "VARCHAR", "category", "what is measured; unique with the subject within a month (a style has returns over 1, 3 and 12 months)"),
+        Column("value", "DOUBLE", "by unit", "numeric value; points are percentage points, percentiles 0–100", "the fact is a label", reads=_NUMBERS),
+        Column("label", "VARCHAR", "category", "value of a fact that is a label (regime, style, name of the hint)", "the fact is a number", reads=_LABELS),
         Column("unit", "VARCHAR", "category", "unit of the value", allowed=("fraction", "fraction_per_year", "points", "rank", "months", "percentile", "label")),
         Column("precision", "INTEGER", "digits", "decimals shown", minimum=0.0, maximum=6.0),
         Column("as_of", "DATE", "date", "day the value was known"),

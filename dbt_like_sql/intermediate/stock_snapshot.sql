@@ -1,0 +1,63 @@
+/*
+description: "Everything monthly that the factors need of a stock, as known at the month's last close"
+materialized: table
+key: [month, asset_id]
+columns:
+  month: {type: DATE, unit: date, meaning: "partition"}
+  asset_id: {type: ASSET, unit: identifier, meaning: "security"}
+  close: {type: DOUBLE, unit: CNY, meaning: "last close, unadjusted", minimum: 0}
+  pb: {type: DOUBLE, unit: ratio, meaning: "price / book value", missing: "not given"}
+  pe_ttm: {type: DOUBLE, unit: ratio, meaning: "price / trailing earnings; negative for a loss", missing: "not given"}
+  dividend_yield: {type: DOUBLE, unit: fraction, meaning: "cash of the last 12 months by ex-day, restated for later bonus shares, / close; 0 where none was paid", minimum: 0}
+  roe_ttm: {type: DOUBLE, unit: fraction, meaning: "return on equity, announced by then", missing: "not announced within 30 months"}
+  net_profit_ttm: {type: DOUBLE, unit: CNY, meaning: "trailing net profit, announced by then", missing: "not announced within 30 months"}
+  net_profit_ttm_year_ago: {type: DOUBLE, unit: CNY, meaning: "the same for the same period a year before", missing: "not announced"}
+  total_market_value: {type: DOUBLE, unit: CNY, meaning: "close × all shares", missing: "not given", minimum: 0}
+  float_market_value: {type: DOUBLE, unit: CNY, meaning: "close × tradable shares", missing: "not given", minimum: 0}
+*/
+WITH month_ends AS (
+    SELECT month, MAX(day) AS last_day
+    FROM staging.trading_days
+    WHERE month BETWEEN $month_from AND $month_to
+    GROUP BY month
+),
+paid AS (
+    SELECT
+        e.month,
+        d.asset_key,
+        d.ex_day,
+        d.cash_per_share,
+        -- shares a holder has at the month's end for each one held on the ex-day before later bonuses
+        PRODUCT(1 + d.shares_per_share) OVER (
+            PARTITION BY e.month, d.asset_key ORDER BY d.ex_day DESC
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS shares_since
+    FROM month_ends AS e
+    INNER JOIN staging.dividends AS d
+        ON d.ex_day <= e.last_day AND d.ex_day > e.last_day - INTERVAL 12 MONTH
+    WHERE d.month BETWEEN $month_from - INTERVAL 13 MONTH AND $month_to
+),
+cash AS (
+    SELECT month, asset_key, SUM(cash_per_share / shares_since ORDER BY ex_day) AS cash
+    FROM paid
+    GROUP BY month, asset_key
+)
+SELECT
+    b.month,
+    b.asset_key,
+    b.close,
+    v.pb,
+    v.pe_ttm,
+    COALESCE(c.cash, 0) / b.close AS dividend_yield,
+    r.value AS roe_ttm,
+    p.value AS net_profit_ttm,
+    p.value_year_ago AS net_profit_ttm_year_ago,
+    v.total_market_value,
+    v.float_market_value
+FROM month_ends AS e
+INNER JOIN staging.daily_bars AS b ON b.month = e.month AND b.day = e.last_day
+LEFT JOIN staging.daily_valuation AS v ON v.month = e.month AND v.asset_key = b.asset_key AND v.day = b.day
+LEFT JOIN cash AS c ON c.month = e.month AND c.asset_key = b.asset_key
+LEFT JOIN intermediate.fundamentals_as_of AS r ON r.month = e.month AND r.asset_key = b.asset_key AND r.item = 'roe_ttm'
+LEFT JOIN intermediate.fundamentals_as_of AS p ON p.month = e.month AND p.asset_key = b.asset_key AND p.item = 'net_profit_ttm'
+ORDER BY b.month, b.asset_key

@@ -1,0 +1,47 @@
+/*
+description: "Who was a member of the index at the month's last close, and who may be estimated on and held"
+materialized: table
+key: [month, asset_id]
+columns:
+  month: {type: DATE, unit: date, meaning: "partition"}
+  asset_id: {type: ASSET, unit: identifier, meaning: "member"}
+  in_estimation: {type: BOOLEAN, unit: flag, meaning: "has a bar at the month's last close: statistics are estimated on it"}
+  in_tradable: {type: BOOLEAN, unit: flag, meaning: "and is not suspended at that close: may be held from the next day on"}
+  industry: {type: VARCHAR, unit: category, meaning: "industry as of the last close", missing: "not classified"}
+  is_st: {type: BOOLEAN, unit: flag, meaning: "special treatment at the last close"}
+  is_suspended: {type: BOOLEAN, unit: flag, meaning: "suspended at the last close"}
+*/
+WITH month_ends AS (
+    SELECT month, MAX(day) AS last_day
+    FROM staging.trading_days
+    WHERE month BETWEEN $month_from AND $month_to
+    GROUP BY month
+),
+members AS (
+    SELECT DISTINCT m.month, e.last_day, m.asset_key
+    FROM staging.index_members AS m
+    INNER JOIN month_ends AS e ON e.month = m.month
+    WHERE m.index_id = $index_id
+        AND m.valid_from <= e.last_day
+        AND (m.valid_to IS NULL OR m.valid_to > e.last_day)
+),
+classified AS (
+    SELECT i.month, i.asset_key, ARG_MAX(i.industry, i.valid_from) AS industry
+    FROM staging.industries AS i
+    INNER JOIN month_ends AS e ON e.month = i.month
+    WHERE i.valid_from <= e.last_day AND (i.valid_to IS NULL OR i.valid_to > e.last_day)
+    GROUP BY i.month, i.asset_key
+)
+SELECT
+    m.month,
+    m.asset_key,
+    b.asset_key IS NOT NULL AS in_estimation,
+    b.asset_key IS NOT NULL AND NOT b.is_suspended AS in_tradable,
+    c.industry,
+    COALESCE(b.is_st, FALSE) AS is_st,
+    COALESCE(b.is_suspended, FALSE) AS is_suspended
+FROM members AS m
+LEFT JOIN staging.daily_bars AS b
+    ON b.asset_key = m.asset_key AND b.day = m.last_day AND b.month = m.month
+LEFT JOIN classified AS c ON c.asset_key = m.asset_key AND c.month = m.month
+ORDER BY m.month, m.asset_key

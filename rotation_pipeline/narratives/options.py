@@ -1,0 +1,55 @@
+"""Tunables of the narrative stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+Language = Literal["zh", "en"]
+LANGUAGES: tuple[Language, ...] = ("zh", "en")
+
+
+@dataclass(frozen=True)
+class NarrativeOptions:
+    """Languages, display precision, and the thresholds of the rule-based hints."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
+
+    languages: Annotated[tuple[Language, ...], MinLen(1)] = LANGUAGES
+    """Languages written, each a row of its own; the readers are Chinese and international researchers."""
+    index_name_zh: Annotated[str, MinLen(1)] = "上证50"
+    """Chinese name of the benchmark index as it stands in a sentence; may contain digits."""
+    index_name_en: Annotated[str, MinLen(1)] = "the SSE 50"
+    """English name of the benchmark index, with its article; may contain digits."""
+
+    return_decimals: Annotated[int, Ge(0), Le(4)] = 2
+    """Decimals of a monthly return in percent: one basis point, the accuracy to which monthly returns are quoted."""
+    weight_decimals: Annotated[int, Ge(0), Le(4)] = 1
+    """Decimals of weights, changes (percentage points) and turnover: the no-trade band is 2 points, so 0.1 resolves it."""
+    volatility_decimals: Annotated[int, Ge(0), Le(4)] = 1
+    """Decimals of annualised volatility in percent; from 21 days its standard error is about 15 % of itself."""
+    probability_decimals: Annotated[int, Ge(0), Le(4)] = 0
+    """Decimals of a regime probability in percent; the filter is not calibrated below a percent."""
+
+    change_points: Annotated[float, Gt(0.0), Le(50.0)] = 2.0
+    """Percentage points by which a weight must move to count as a decision: the allocation's no-trade band."""
+    conviction_points: Annotated[float, Gt(0.0), Le(50.0)] = 2.0
+    """Percentage points by which active share must move to count as more or less conviction: the same band."""
+    equal_weight_active_share: Annotated[float, Gt(0.0), Lt(1.0)] = 0.01
+    """Active share (fraction) under which weights are called equal: the allocation chapter's clone threshold."""
+    trend_margin: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
+    """Distance of the index from its 244-session mean (fraction) that counts as a trend; 0 as in Faber (2007)."""
+    index_drawdown: Annotated[float, Gt(0.0), Lt(1.0)] = 0.10
+    """Fall of the index from its 244-session high (fraction) called a drawdown: the usual definition of a correction."""
+    strategy_drawdown: Annotated[float, Gt(0.0), Lt(1.0)] = 0.10
+    """Fall of the strategy from its high (fraction) called deep: about two years of a 5 % a year style premium."""
+    high_turnover: Annotated[float, Gt(0.0), Le(5.0)] = 0.20
+    """One-way monthly turnover (fraction) called high: the whole equal share of one of five styles changes hands."""
+    high_percentile: Annotated[float, Gt(50.0), Le(100.0)] = 80.0
+    """12-month percentile of volatility from which it is called high: the top fifth."""
+    low_percentile: Annotated[float, Ge(0.0), Lt(50.0)] = 20.0
+    """12-month percentile of volatility up to which it is called low: the bottom fifth."""
+    sure_probability: Annotated[float, Gt(0.0), Lt(1.0)] = 0.60
+    """Filtered probability (fraction) under which the regime is called uncertain: with three regimes 1/3 is ignorance."""

@@ -1,0 +1,48 @@
+"""One function per chart: ``(ReportData, Words) → plotly Figure``. Needs plotly only when a chart is drawn."""
+
+from rotation_pipeline.reporting.charts.evidence import (
+    data_coverage,
+    expert_weights,
+    forecast_outcomes,
+    quantile_bars,
+    style_cumulative,
+)
+from rotation_pipeline.reporting.charts.performance import (
+    cost_sensitivity,
+    drawdown,
+    net_value,
+    rolling_sharpe,
+    sharpe_intervals,
+    turnover,
+    yearly_excess,
+)
+from rotation_pipeline.reporting.charts.regimes import (
+    regime_heatmap_filtered,
+    regime_heatmap_in_sample,
+    regime_index,
+    transition_matrix,
+)
+from rotation_pipeline.reporting.charts.weights import showcase_market, showcase_weights, weights_history, weights_now
+
+__all__ = [
+    "cost_sensitivity",
+    "data_coverage",
+    "drawdown",
+    "expert_weights",
+    "forecast_outcomes",
+    "net_value",
+    "quantile_bars",
+    "regime_heatmap_filtered",
+    "regime_heatmap_in_sample",
+    "regime_index",
+    "rolling_sharpe",
+    "sharpe_intervals",
+    "showcase_market",
+    "showcase_weights",
+    "style_cumulative",
+    "transition_matrix",
+    "turnover",
+    "weights_history",
+    "weights_now",
+    "yearly_excess",
+]

@@ -1,0 +1,187 @@
+"""Charts of the backtest: is the strategy better than doing nothing, when, and at what cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from rotation_pipeline.reporting.charts.base import MIDMONTH, canvas, dates, line, numbers
+from rotation_pipeline.reporting.data import ReportData
+from rotation_pipeline.reporting.palette import AXIS, BOOK_COLOURS, INK, MUTED, ROTATION, faded
+from rotation_pipeline.reporting.words import Words
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+ROLLING_MONTHS = 36
+_DASHES = {"index": "dot", "upper_bound": "dash"}
+
+
+def sharpe_intervals(data: ReportData, words: Words) -> go.Figure:
+    """Net Sharpe ratio of every book with its 95 % interval, best estimate as a dot."""
+    import plotly.graph_objects as go
+
+    measures = data.measure_index()
+    rows = [(book, measures.get((book, "all", data.cost_bp, "sharpe"))) for book in reversed(data.strategies())]
+    shown = [(book, measure) for book, measure in rows if measure is not None and measure.value is not None]
+    figure = canvas(data, words, height=70 + 26 * max(len(shown), 1), dated=False, legend=False)
+    for book, measure in shown:
+        value = float(measure.value or 0.0)
+        low = value if measure.low is None else measure.low
+        high = value if measure.high is None else measure.high
+        main = book == data.headline()
+        figure.add_trace(
+            go.Scatter(
+                x=numbers([value]), y=[words(f"book.{book}")], mode="markers", name=words(f"book.{book}"),
+                marker={"color": BOOK_COLOURS[book], "size": 11 if main else 8, "symbol": "diamond" if main else "circle"},
+                error_x={
+                    "type": "data", "array": numbers([high - value]), "arrayminus": numbers([value - low]),
+                    "color": BOOK_COLOURS[book], "thickness": 2.6 if main else 1.4, "width": 0,
+                },
+                text=[f"[{low:.2f}, {high:.2f}]"], hovertemplate="%{x:.2f} %{text}<extra>%{y}</extra>",
+            )
+        )  # fmt: skip
+    figure.update_xaxes(zeroline=True, title_text=words("axis.sharpe"))
+    figure.update_yaxes(showgrid=True, tickfont={"color": INK, "size": 12}, range=[-0.7, len(shown) - 0.3])
+    return figure
+
+
+def net_value(data: ReportData, words: Words) -> go.Figure:
+    """Growth of 1 after costs: the strategy net and gross, baselines, index and upper bound."""
+    rows = data.history("backtest")
+    figure = canvas(data, words, height=440)
+    headline, roles = data.headline(), data.roles()
+    for book in reversed(data.strategies()):
+        own = rows[rows["strategy"] == book]
+        main, role = book == headline, roles[book]
+        quiet = role in ("alternative", "upper_bound") or book.startswith("only_")
+        line(
+            figure, *_from_one(own["month"], own["net_value"]), words(f"book.{book}"), BOOK_COLOURS[book],
+            width=3.0 if main else 1.6, dash=_DASHES.get(role, "solid"), visible="legendonly" if quiet else True,
+            legendrank=data.strategies().index(book) + 1,
+        )  # fmt: skip
+        if main:
+            gross = (1.0 + own["gross_return"].astype(float)).cumprod()
+            name = words("series.gross", book=words(f"book.{book}"))
+            line(figure, *_from_one(own["month"], gross), name, ROTATION, width=1.2, dash="dot", legendrank=1)
+    figure.update_yaxes(title_text=words("axis.net_value"), type="log", nticks=8, tickformat=".2~f")
+    return figure
+
+
+def _from_one(months: pd.Series[Any], values: pd.Series[Any]) -> tuple[list[str], list[float | None]]:
+    """A growth path with the 1 it starts from, stamped one month before its first return."""
+    start = (pd.Timestamp(str(months.iloc[0])) - pd.offsets.MonthBegin(1)).strftime("%Y-%m-%d")
+    return [start, *dates(months)], [1.0, *numbers(values)]
+
+
+def drawdown(data: ReportData, words: Words) -> go.Figure:
+    """Fall from the highest net value so far: the strategy filled, equal weight and the index as lines."""
+    rows = data.history("backtest")
+    figure = canvas(data, words, height=270)
+    for book in (data.headline(), "equal_weight", "index"):
+        own = rows[rows["strategy"] == book]
+        if own.empty:
+            continue
+        main = book == data.headline()
+        line(
+            figure, dates(own["month"]), numbers(own["drawdown"]), words(f"book.{book}"), BOOK_COLOURS[book],
+            width=2.0 if main else 1.3, dash="dot" if book == "index" else "solid", hover="%{y:.1%}",
+            **({"fill": "tozeroy", "fillcolor": faded(ROTATION, 0.14)} if main else {}),
+        )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero", title_text=words("axis.drawdown"))
+    return figure
+
+
+def rolling_sharpe(data: ReportData, words: Words) -> go.Figure:
+    """Annualised net Sharpe ratio over the 36 months up to each month, strategy and equal weight."""
+    rows = data.history("backtest")
+    figure = canvas(data, words, height=270)
+    for book in (data.headline(), "equal_weight"):
+        own = rows[rows["strategy"] == book]
+        window = own["net_return"].astype(float).rolling(ROLLING_MONTHS)
+        ratio = window.mean() / window.std(ddof=1).replace(0.0, np.nan) * np.sqrt(12.0)
+        known = ratio.notna().to_numpy()
+        line(
+            figure, dates(own["month"][known]), numbers(ratio[known]), words(f"book.{book}"), BOOK_COLOURS[book],
+            width=2.4 if book == data.headline() else 1.6, hover="%{y:.2f}",
+        )  # fmt: skip
+    figure.update_yaxes(title_text=words("axis.sharpe"))
+    return figure
+
+
+def cost_sensitivity(data: ReportData, words: Words) -> go.Figure:
+    """Net Sharpe ratio of the strategy and the diversified baselines at every cost level."""
+    import plotly.graph_objects as go
+
+    figure = canvas(data, words, height=320, dated=False)
+    measures = data.measure_index()
+    costs = sorted({cost for (_, sample, cost, name) in measures if sample == "all" and name == "sharpe"})
+    roles = data.roles()
+    for book in data.strategies():
+        if roles[book] not in ("strategy", "baseline") or book.startswith("only_"):
+            continue
+        found = [measures.get((book, "all", cost, "sharpe")) for cost in costs]
+        main = book == data.headline()
+        figure.add_trace(
+            go.Scatter(
+                x=numbers(costs), y=numbers(None if one is None else one.value for one in found), mode="lines+markers",
+                name=words(f"book.{book}"), line={"color": BOOK_COLOURS[book], "width": 3.0 if main else 1.6},
+                marker={"size": 8 if main else 6}, hovertemplate="%{y:.2f}",
+            )
+        )  # fmt: skip
+    figure.add_vline(x=data.cost_bp, line={"color": AXIS, "width": 1, "dash": "dot"})
+    figure.add_annotation(
+        x=data.cost_bp, y=0, yref="paper", text=words("chart.cost_sensitivity.default"), showarrow=False, xanchor="left",
+        yanchor="bottom", xshift=4, font={"size": 11, "color": MUTED},
+    )  # fmt: skip
+    figure.update_xaxes(title_text=words("axis.cost_bp"), tickvals=numbers(costs), showgrid=False)
+    figure.update_yaxes(title_text=words("axis.sharpe"))
+    figure.update_layout(hovermode="x unified")
+    return figure
+
+
+def yearly_excess(data: ReportData, words: Words) -> go.Figure:
+    """Net return of each calendar year minus that of equal weight, with the months it rests on."""
+    import plotly.graph_objects as go
+
+    rows = data.history("backtest")
+    wide = rows.pivot(index="month", columns="strategy", values="net_return").astype(float)
+    both = wide[[data.headline(), "equal_weight"]].dropna()
+    by_year = (1.0 + both).groupby(both.index.year).prod() - 1.0
+    count = both.groupby(both.index.year).size()
+    excess = numbers(by_year[data.headline()] - by_year["equal_weight"])
+    figure = canvas(data, words, height=270, dated=False, legend=False)
+    years = [str(year) for year in by_year.index]
+    figure.add_trace(
+        go.Bar(
+            x=years, y=excess, name=words("axis.excess"), marker={"color": ROTATION},
+            text=[f"n {months}" for months in count], textposition="none",
+            hovertemplate="%{x}: %{y:+.1%} · %{text}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(tickformat="+.1%", zeroline=True, title_text=words("axis.excess"))
+    return figure
+
+
+def turnover(data: ReportData, words: Words) -> go.Figure:
+    """Monthly turnover between styles with its 12-month mean."""
+    import plotly.graph_objects as go
+
+    rows = data.history("books")
+    own = rows[rows["strategy"] == data.headline()]
+    values = own["turnover"].astype(float)
+    figure = canvas(data, words, height=230)
+    figure.add_trace(
+        go.Bar(
+            x=dates(own["month"]), y=numbers(values), name=words("series.turnover"),
+            marker={"color": faded(ROTATION, 0.35)}, hovertemplate="%{y:.1%}", **MIDMONTH,
+        )
+    )  # fmt: skip
+    mean = values.rolling(12, min_periods=12).mean()
+    known = mean.notna().to_numpy()
+    line(figure, dates(own["month"][known]), numbers(mean[known]), words("series.turnover_mean"), ROTATION, width=2.2, hover="%{y:.1%}")
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero", title_text=words("axis.turnover"))
+    return figure

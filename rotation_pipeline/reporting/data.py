@@ -1,0 +1,196 @@
+"""What a report is made from: the stored tables up to one month, where they came from, and the computed verdict.
+
+The report never computes a result that a table already holds; it chooses rows, formats and draws. Tables may hold
+rows after the report's month: they are never shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, Protocol
+
+import pandas as pd
+
+SourceKind = Literal["simulated", "real"]
+
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "weights": ("month", "strategy", "style", "target", "weight", "drifted"),
+    "books": ("month", "strategy", "turnover", "active_share", "is_equal_weight_clone"),
+    "backtest": ("month", "strategy", "role", "gross_return", "net_return", "net_value", "drawdown"),
+    "measures": ("month", "strategy", "sample", "cost_bp", "measure", "value", "low", "high", "months"),
+    "significance": ("month", "strategy", "baseline", "statistic", "value", "low", "high", "p_value", "trials", "detail"),
+    "regimes": ("month", "detector", "regime", "p_slow_bull", "p_bear", "p_range", "months_in_regime"),
+    "regime_evidence": ("month", "labelling", "style", "regime", "months", "mean", "low", "high", "t_newey_west", "hit_rate"),
+    "regime_tests": ("month", "labelling", "style", "kruskal_h", "kruskal_p", "permutation_p", "adjusted_p"),
+    "regime_transitions": ("month", "detector", "from_regime", "to_regime", "count", "probability"),
+    "longshort": ("month", "factor", "kind", "long_short", "n_long", "n_short", "n_members"),
+    "groups": ("month", "factor", "quantile", "n", "return_equal"),
+    "factor_summary": ("month", "factor", "months", "mean", "t_newey_west", "sharpe", "hit_rate", "max_drawdown", "ic_mean", "icir", "ic_positive", "monotonicity"),
+    "index": ("month", "close", "ret"),
+    "expert_weights": ("month", "expert", "weight"),
+    "forecast_scores": ("month", "expert", "style", "months", "r2_out_of_sample", "hit_rate", "rank_correlation", "clark_west_t", "clark_west_p", "coverage"),
+    "forecasts": ("month", "style", "mean", "low", "high"),
+    "narratives": ("month", "language", "text", "sentences", "source", "reason"),
+    "facts": ("month", "fact_id", "kind", "subject", "value", "label", "unit", "precision", "as_of", "source_column", "source_month"),
+    "quarantine": ("month", "table_name", "rule", "severity"),
+    "ingestions": ("month", "source", "table_name", "rows", "quarantined", "warnings", "source_version"),
+    "trials": ("month", "trial_id", "strategy", "configuration", "months", "sharpe"),
+}  # fmt: skip
+"""Columns the report reads of each table; more columns do no harm."""
+
+
+class ReportError(ValueError):
+    """A report cannot be made from this input; the message names the table and the remedy."""
+
+
+class VerdictLike(Protocol):
+    """The computed answer to "does it beat equal weight after costs, and would we believe it"."""
+
+    @property
+    def state(self) -> str:
+        """Machine-readable outcome."""
+        ...
+
+    def sentences(self, language: str) -> Sequence[str]:
+        """The verdict as sentences in ``en`` or ``zh``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number with its 95 % interval (None where there is none) and its sample size."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    months: int
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """Everything a report shows. Frames are pandas, named after the tables they come from, ``month`` a column.
+
+    Attributes:
+        source_kind: ``simulated`` or ``real``; badges every page and chart.
+        source_name: where the data came from; untrusted text.
+        month: the report's month (first calendar day); later rows are not shown.
+        run_id: run that made the newest rows.
+        cost_bp: cost, in basis points of turnover, behind every net figure that names no other.
+        index_id: the benchmark index; untrusted text.
+        verdict: the computed first paragraph.
+        settings: every tunable, nested by stage; versions: package → version.
+        index: monthly closes and returns of the benchmark index (``month, close, ret``).
+        others: the stored tables, columns as in each stage's ``tables.py``.
+
+    Raises:
+        ReportError: a frame lacks a column the report reads, or the source kind is unknown.
+    """
+
+    source_kind: SourceKind
+    source_name: str
+    month: pd.Timestamp
+    run_id: str
+    cost_bp: float
+    index_id: str
+    verdict: VerdictLike
+    settings: Mapping[str, object]
+    versions: Mapping[str, str]
+    weights: pd.DataFrame
+    books: pd.DataFrame
+    backtest: pd.DataFrame
+    measures: pd.DataFrame
+    significance: pd.DataFrame
+    regimes: pd.DataFrame
+    regime_evidence: pd.DataFrame
+    regime_tests: pd.DataFrame
+    regime_transitions: pd.DataFrame
+    longshort: pd.DataFrame
+    groups: pd.DataFrame
+    factor_summary: pd.DataFrame
+    index: pd.DataFrame
+    expert_weights: pd.DataFrame
+    forecast_scores: pd.DataFrame
+    forecasts: pd.DataFrame
+    narratives: pd.DataFrame
+    facts: pd.DataFrame
+    quarantine: pd.DataFrame
+    ingestions: pd.DataFrame
+    trials: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        if self.source_kind not in ("simulated", "real"):
+            raise ReportError(f"source_kind is {self.source_kind!r}; give 'simulated' or 'real'")
+        for field in fields(self):
+            if field.name not in REQUIRED:
+                continue
+            frame: pd.DataFrame = getattr(self, field.name)
+            missing = [name for name in REQUIRED[field.name] if name not in frame.columns]
+            if missing:
+                raise ReportError(f"report table {field.name} lacks the columns {missing}; pass the whole stored table")
+
+    def history(self, name: str) -> pd.DataFrame:
+        """Rows of table ``name`` up to the report's month, sorted by month, ``month`` as normalised timestamps."""
+        frame: pd.DataFrame = getattr(self, name)
+        stamped = frame.assign(month=pd.to_datetime(frame["month"]).dt.normalize())
+        shown = stamped[stamped["month"] <= self.month]
+        return shown.sort_values("month", kind="stable").reset_index(drop=True)
+
+    def latest(self, name: str) -> pd.DataFrame:
+        """Rows of the last month of :meth:`history`: the newest state of a table of cumulative results."""
+        shown = self.history(name)
+        return shown[shown["month"] == shown["month"].max()].reset_index(drop=True) if len(shown) else shown
+
+    def measure_index(self) -> dict[tuple[str, str, float, str], Measure]:
+        """The newest measures by (strategy, sample, cost in basis points, measure)."""
+        rows = self.latest("measures")
+        return {
+            (str(row.strategy), str(row.sample), float(str(row.cost_bp)), str(row.measure)): Measure(
+                number(row.value), number(row.low), number(row.high), int(float(str(row.months)))
+            )
+            for row in rows.itertuples(index=False)
+        }
+
+    def strategies(self) -> list[str]:
+        """Books with a backtest, the headline first, then by role in the order the report shows them."""
+        rows = self.history("backtest").drop_duplicates("strategy")
+        order = {"strategy": 0, "alternative": 1, "baseline": 2, "index": 3, "upper_bound": 4}
+        known = list(rows[["strategy", "role"]].itertuples(index=False, name=None))
+        ranked = sorted(enumerate(known), key=lambda item: (order.get(str(item[1][1]), 5), _book_rank(str(item[1][0])), item[0]))
+        return [str(strategy) for _, (strategy, _) in ranked]
+
+    def roles(self) -> dict[str, str]:
+        """Role of each book: strategy, alternative, baseline, index or upper_bound."""
+        rows = self.history("backtest").drop_duplicates("strategy")
+        return {str(strategy): str(role) for strategy, role in zip(rows["strategy"], rows["role"], strict=True)}
+
+    def headline(self) -> str:
+        """The book the verdict is about: the one with role ``strategy``.
+
+        Raises:
+            ReportError: the backtest has none.
+        """
+        for strategy, role in self.roles().items():
+            if role == "strategy":
+                return strategy
+        raise ReportError("report table backtest has no row with role 'strategy'; run the backtest up to the report's month")
+
+    def trial_count(self) -> int:
+        """Configurations ever evaluated up to the report's month."""
+        return int(self.history("trials")["trial_id"].nunique())
+
+
+def number(value: object) -> float | None:
+    """A stored number, None where it is null."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    converted = float(str(value))
+    return converted if math.isfinite(converted) else None
+
+
+_BOOK_ORDER = ("rotation", "softmax_mixture", "softmax_network", "equal_weight", "rule_based", "risk_parity", "factor_momentum")
+
+
+def _book_rank(strategy: str) -> int:
+    return _BOOK_ORDER.index(strategy) if strategy in _BOOK_ORDER else len(_BOOK_ORDER)

@@ -1,0 +1,11 @@
+CREATE SCHEMA IF NOT EXISTS meta;
+CREATE TABLE IF NOT EXISTS meta.layout (table_name VARCHAR, definition VARCHAR);
+CREATE TABLE IF NOT EXISTS meta.runs (
+    run_id VARCHAR, code_version VARCHAR, settings VARCHAR, seeds VARCHAR, packages VARCHAR,
+    source VARCHAR, source_kind VARCHAR, source_version VARCHAR, first_seen_at TIMESTAMP
+);
+CREATE TABLE IF NOT EXISTS meta.run_inputs (run_id VARCHAR, table_name VARCHAR, month DATE, sha256 VARCHAR);
+CREATE TABLE IF NOT EXISTS meta.executions (
+    run_id VARCHAR, stage VARCHAR, table_name VARCHAR, first_month DATE, last_month DATE, row_count BIGINT,
+    seconds DOUBLE, finished_at TIMESTAMP
+);
