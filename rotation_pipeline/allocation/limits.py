@@ -61,7 +61,9 @@ def limit_turnover(held: Floats, weights: Floats, turnover_cap: float | None) ->
     return weights if turnover <= turnover_cap else held + step * (turnover_cap / turnover)
 
 
-def volatility_scale(weights: Floats, covariance: Floats, target: float, leverage_cap: float, periods: float = 12.0) -> float:
+def volatility_scale(
+    weights: Floats, covariance: Floats, target: float, leverage_cap: float, periods: float = 12.0
+) -> float:
     """Scale that brings the book to ``target`` annual volatility, at most ``leverage_cap``.
 
     ``weights`` (K,), ``covariance`` (K, K) per month, ``target`` fraction per year, ``periods`` months per year. A book

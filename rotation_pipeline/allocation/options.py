@@ -52,9 +52,9 @@ class AllocationOptions:
     covariance_months: Annotated[int, Ge(12)] | None = None
     """Window of the covariance for risk parity and the volatility target (months). None: all months so far."""
     minimum_months: Annotated[int, Ge(3)] = 12
-    """Months of style returns before risk parity, factor momentum, the volatility target and the tercile of volatility
+    """Months of data before risk parity, the volatility target and the tercile of volatility
     say anything (months): one year, more than twice the number of styles."""
-    rule_tilt: Annotated[float, Ge(0.0), Le(0.4)] = 0.12
+    rule_tilt: Annotated[float, Ge(0.0), Le(0.3)] = 0.12
     """Points the rule-based baseline adds to each style it prefers (fraction): the strategy's own cap, for a fair race."""
     momentum_months: Annotated[int, Ge(1)] = 12
     """Months of the factor-momentum mean (months): Ehsani & Linnainmaa (2022), one year."""

@@ -18,7 +18,7 @@ WEIGHTS = Table(
     reading(
         (
             MONTH, BOOK, STYLE,
-            Column("score", "DOUBLE", "standard deviations", "standardised score the target was made from", "the book uses none"),
+            Column("score", "DOUBLE", "standard deviations", "standardised score the target was made from", "the book uses none, has no forecast yet, or the style lacks history and is held neutral"),
             Column("target", "DOUBLE", "fraction", "weight before inertia and limits", minimum=-5.0, maximum=5.0),
             Column("weight", "DOUBLE", "fraction", "weight held over the next month", minimum=-5.0, maximum=5.0),
             Column("drifted", "DOUBLE", "fraction", "last month's weight after this month's returns; what is traded from", "first month", minimum=-5.0, maximum=5.0),
@@ -32,7 +32,7 @@ BOOKS = Table(
     reading(
         (
             MONTH, BOOK,
-            Column("turnover", "DOUBLE", "fraction", "½ Σ|weight − drifted|; first month 0 for books that start at equal weight, else ½ Σ|weight|", minimum=0.0),
+            Column("turnover", "DOUBLE", "fraction", "½ Σ|weight − drifted|; 0 in the first month, when entering is charged as the long-short books' own first turnover", minimum=0.0),
             Column("active_share", "DOUBLE", "fraction", "½ Σ|weight − 1/K|", minimum=0.0),
             Column("is_equal_weight_clone", "BOOLEAN", "flag", "mean active share so far is under 1 %"),
         ),

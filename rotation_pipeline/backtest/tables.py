@@ -16,24 +16,25 @@ BACKTEST = Table(
             MONTH, STRATEGY,
             Column("role", "VARCHAR", "category", "what the row may be used for", allowed=("strategy", "alternative", "baseline", "upper_bound", "index")),
             Column("gross_return", "DOUBLE", "fraction per month", "Σ w × long-short return", minimum=-5.0),
-            Column("factor_turnover", "DOUBLE", "fraction", "½ Σ|w − drifted w| when the weights were set", minimum=0.0),
+            Column("factor_turnover", "DOUBLE", "fraction", "½ Σ|w − drifted w| when the weights were set; 0 at the start of the backtest", minimum=0.0),
             Column("book_turnover", "DOUBLE", "fraction", "Σ |w| × turnover inside each style's long-short book", minimum=0.0),
+            Column("uninvested", "DOUBLE", "fraction", "Σ |w| of the styles whose long-short book could not be formed; it earns and costs nothing", minimum=0.0),
             Column("factor_cost", "DOUBLE", "fraction per month", "factor turnover × cost", minimum=0.0),
             Column("book_cost", "DOUBLE", "fraction per month", "book turnover × cost", minimum=0.0),
             Column("net_return", "DOUBLE", "fraction per month", "gross − both costs at the default cost"),
             Column("net_value", "DOUBLE", "ratio", "compounded net return, 1 before the first month", minimum=0.0),
+            Column("peak", "DOUBLE", "ratio", "highest net value so far, the start's 1 included", minimum=1.0),
             Column("drawdown", "DOUBLE", "fraction", "net value / its highest so far (start included) − 1", minimum=-1.0, maximum=0.0),
         ),
         *_INPUTS,
     ),
-    minimum_rows=1,
 )
 MEASURES = Table(
     "marts", "backtest_measures", "performance over all months up to this one, with stationary-bootstrap intervals", ("month", "strategy", "sample", "cost_bp", "measure"),
     reading(
         (
             MONTH, STRATEGY,
-            Column("sample", "VARCHAR", "category", "all, forecast (months with an active forecast), last36, regime:NAME or year:YYYY"),
+            Column("sample", "VARCHAR", "category", "all, forecast (months with an active forecast), last36, regime:NAME (known at the close before) or year:YYYY"),
             Column("cost_bp", "DOUBLE", "basis points", "cost per unit of turnover", minimum=0.0),
             Column("measure", "VARCHAR", "category", "what is measured"),
             Column("value", "DOUBLE", "by measure", "the value", "cannot be computed on this sample"),
@@ -43,7 +44,6 @@ MEASURES = Table(
         ),
         "marts.backtest.gross_return", "marts.backtest.factor_turnover", "marts.backtest.book_turnover", "marts.regimes.regime",
     ),
-    minimum_rows=1,
 )
 SIGNIFICANCE = Table(
     "marts", "significance", "how sure one can be, over all months up to this one", ("month", "strategy", "baseline", "statistic"),
@@ -72,6 +72,7 @@ TRIALS = Table(
             Column("configuration", "VARCHAR", "JSON", "the settings behind the hash"),
             Column("months", "INTEGER", "count", "months of returns", minimum=0.0),
             Column("sharpe", "DOUBLE", "per month", "Sharpe ratio of net returns, not annualised", "fewer than 3 months or constant"),
+            Column("information_ratio", "DOUBLE", "per month", "Sharpe ratio of net returns in excess of equal weight, not annualised", "fewer than 3 months or constant"),
         ),
         "marts.backtest.net_return",
     ),

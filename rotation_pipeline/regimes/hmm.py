@@ -65,10 +65,15 @@ class HMMPriors:
 
 @dataclass(frozen=True, slots=True)
 class HMMFit:
-    """Result of EM; ``log_likelihood`` (nats) is that of the returned parameters, ``history`` that before each step."""
+    """Result of EM.
+
+    ``log_likelihood`` and ``log_posterior`` (nats, the latter up to a constant) are those of the returned parameters,
+    ``history`` the log-likelihood before each step.
+    """
 
     parameters: HMMParameters
     log_likelihood: float
+    log_posterior: float
     history: Array
     converged: bool
 
@@ -105,6 +110,46 @@ def _whiteners(covariances: Array, inverses: Array, log_norms: Array) -> bool:
                     inverses[k, i, j] = total / factor[i, i]
         log_norms[k] = -0.5 * size * _LOG_TWO_PI - log_det
     return True
+
+
+@njit(cache=True)
+def _log_prior(
+    start: Array,
+    transition: Array,
+    means: Array,
+    covariances: Array,
+    diagonal: bool,
+    prior_start: Array,
+    prior_transition: Array,
+    prior_means: Array,
+    means_weight: float,
+    prior_covariance: Array,
+    covariance_weight: float,
+) -> float:
+    """Log density of the priors up to a constant: with the log-likelihood, what the MAP updates never decrease."""
+    states, size = means.shape
+    inverses = np.empty((states, size, size))
+    log_norms = np.empty(states)
+    if not _whiteners(covariances, inverses, log_norms):
+        return np.nan
+    degrees = max(covariance_weight - (1.0 if diagonal else size), 0.0)
+    total = 0.0
+    for k in range(states):
+        log_det = -2.0 * log_norms[k] - size * _LOG_TWO_PI
+        total -= 0.5 * degrees * log_det
+        for i in range(size):
+            whitened = 0.0
+            for j in range(i + 1):
+                whitened += inverses[k, i, j] * (means[k, j] - prior_means[k, j])
+                for m in range(i + 1):
+                    total -= 0.5 * inverses[k, i, j] * prior_covariance[j, m] * inverses[k, i, m]
+            total -= 0.5 * means_weight * whitened * whitened
+        if prior_start[k] != 1.0 and start[k] > 0.0:
+            total += (prior_start[k] - 1.0) * np.log(start[k])
+        for j in range(states):
+            if prior_transition[k, j] != 1.0 and transition[k, j] > 0.0:
+                total += (prior_transition[k, j] - 1.0) * np.log(transition[k, j])
+    return total
 
 
 @njit(cache=True)
@@ -189,8 +234,15 @@ def _backward(predicted: Array, filtered: Array, transition: Array, smoothed: Ar
 
 @njit(cache=True)
 def _maximise(
-    x: Array, weights: Array, diagonal: bool, prior_means: Array, means_weight: float,
-    prior_covariance: Array, covariance_weight: float, means: Array, covariances: Array,
+    x: Array,
+    weights: Array,
+    diagonal: bool,
+    prior_means: Array,
+    means_weight: float,
+    prior_covariance: Array,
+    covariance_weight: float,
+    means: Array,
+    covariances: Array,
 ) -> None:
     """MAP update of means and covariances in place, the scatter taken about the new means (two passes)."""
     n, size = x.shape
@@ -241,11 +293,22 @@ def _normalise_counts(counts: Array, concentration: Array, out: Array) -> None:
 
 @njit(cache=True)
 def _em(
-    x: Array, start: Array, transition: Array, means: Array, covariances: Array, diagonal: bool,
-    prior_start: Array, prior_transition: Array, prior_means: Array, means_weight: float,
-    prior_covariance: Array, covariance_weight: float, history: Array, tolerance: float,
-) -> tuple[int, bool, float]:
-    """EM in place; returns steps done, whether it converged, and the final log-likelihood (NaN: it broke down)."""
+    x: Array,
+    start: Array,
+    transition: Array,
+    means: Array,
+    covariances: Array,
+    diagonal: bool,
+    prior_start: Array,
+    prior_transition: Array,
+    prior_means: Array,
+    means_weight: float,
+    prior_covariance: Array,
+    covariance_weight: float,
+    history: Array,
+    tolerance: float,
+) -> tuple[int, bool, float, float]:
+    """EM in place; returns steps done, whether it converged, final log-likelihood (NaN: broke down) and log posterior."""
     n, states = x.shape[0], start.shape[0]
     log_emission = np.empty((n, states))
     predicted = np.empty((n, states))
@@ -253,13 +316,31 @@ def _em(
     smoothed = np.empty((n, states))
     moves = np.empty((states, states))
     steps = 0
-    converged = False
-    while steps < history.shape[0] and not converged:
+    previous = -np.inf
+    while True:
         if not _log_emissions(x, means, covariances, log_emission):
-            return steps, False, np.nan
-        history[steps] = _forward(log_emission, start, transition, predicted, filtered)
-        if np.isnan(history[steps]):
-            return steps, False, np.nan
+            return steps, False, np.nan, np.nan
+        log_likelihood = _forward(log_emission, start, transition, predicted, filtered)
+        if np.isnan(log_likelihood):
+            return steps, False, np.nan, np.nan
+        posterior = log_likelihood + _log_prior(
+            start,
+            transition,
+            means,
+            covariances,
+            diagonal,
+            prior_start,
+            prior_transition,
+            prior_means,
+            means_weight,
+            prior_covariance,
+            covariance_weight,
+        )
+        converged = posterior - previous < tolerance
+        if converged or steps == history.shape[0]:
+            return steps, converged, log_likelihood, posterior
+        previous = posterior
+        history[steps] = log_likelihood
         moves[:] = 0.0
         _backward(predicted, filtered, transition, smoothed, moves)
         _normalise_counts(smoothed[0], prior_start, start)
@@ -269,10 +350,6 @@ def _em(
             x, smoothed, diagonal, prior_means, means_weight, prior_covariance, covariance_weight, means, covariances
         )
         steps += 1
-        converged = steps > 1 and history[steps - 1] - history[steps - 2] < tolerance
-    if not _log_emissions(x, means, covariances, log_emission):
-        return steps, False, np.nan
-    return steps, converged, _forward(log_emission, start, transition, predicted, filtered)
 
 
 @njit(cache=True)
@@ -343,23 +420,36 @@ def viterbi(log_emission: Array, start: Array, transition: Array) -> tuple[NDArr
 def fit_em(
     x: Array, initial: HMMParameters, priors: HMMPriors, *, diagonal: bool, max_iter: int, tolerance: float
 ) -> HMMFit:
-    """EM from ``initial``: stops when a step gains less than ``tolerance`` nats, or after ``max_iter`` steps.
+    """EM from ``initial``: stops when a step gains less than ``tolerance`` nats of log posterior, or after ``max_iter``.
 
-    ``x``: (T, F) without gaps. With ``diagonal`` the off-diagonal covariances are held at 0. The likelihood can fall
-    slightly where priors pull against it, which also stops the iteration, as in hmmlearn.
+    ``x``: (T, F) without gaps. With ``diagonal`` the off-diagonal covariances are held at 0. The updates are
+    hmmlearn's, step by step; only the stopping rule differs, because priors may lower the likelihood alone.
     Raises HMMError when a covariance degenerates or an observation becomes impossible.
     """
     values = _checked(x)
     start, transition = initial.start.copy(), initial.transition.copy()
     means, covariances = initial.means.copy(), initial.covariances.copy()
     history = np.empty(max_iter)
-    steps, converged, log_likelihood = _em(
-        values, start, transition, means, covariances, diagonal, priors.start, priors.transition, priors.means,
-        float(priors.means_weight), priors.covariance, float(priors.covariance_weight), history, tolerance,
+    steps, converged, log_likelihood, log_posterior = _em(
+        values,
+        start,
+        transition,
+        means,
+        covariances,
+        diagonal,
+        priors.start,
+        priors.transition,
+        priors.means,
+        float(priors.means_weight),
+        priors.covariance,
+        float(priors.covariance_weight),
+        history,
+        tolerance,
     )
     if np.isnan(log_likelihood):
         raise HMMError(f"EM broke down after {steps} steps: raise the covariance prior or drop a feature")
-    return HMMFit(HMMParameters(start, transition, means, covariances), log_likelihood, history[:steps], converged)
+    fitted = HMMParameters(start, transition, means, covariances)
+    return HMMFit(fitted, log_likelihood, log_posterior, history[:steps], converged)
 
 
 def _checked(x: Array) -> Array:

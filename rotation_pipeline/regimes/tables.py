@@ -35,7 +35,7 @@ FEATURES = Table(
             Column("downside_deviation", "DOUBLE", "fraction per year", "root mean square of the negative part of the last 21 daily returns × √244", "too little history", minimum=0.0),
             Column("turnover_ratio", "DOUBLE", "ratio", "mean amount of the last 21 sessions / that of the last 244", "too little history or no amounts", minimum=0.0),
             Column("drawdown", "DOUBLE", "fraction", "close / highest close of the last 244 sessions − 1", "too little history", minimum=-1.0, maximum=0.0),
-            Column("trend", "DOUBLE", "fraction", "close / mean close of the last 244 sessions − 1", "too little history", minimum=-1.0),
+            Column("trend", "DOUBLE", "fraction", "close / mean close of the last 122 sessions − 1", "too little history", minimum=-1.0),
         ),
         *_INDEX,
     ),

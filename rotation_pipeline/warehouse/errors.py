@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rotation_pipeline.warehouse.quality import Quality
+
 
 class WarehouseError(Exception):
     """Anything the warehouse refuses or cannot do."""
@@ -24,4 +30,8 @@ class DiskFull(WarehouseError):
 
 
 class PartitionInvalid(WarehouseError):
-    """Rows that break their table's definition; nothing was stored."""
+    """Rows that break their table's definition; nothing was stored. ``quality`` holds the outcome by table."""
+
+    def __init__(self, message: str, quality: Mapping[str, Quality] | None = None) -> None:
+        super().__init__(message)
+        self.quality: Mapping[str, Quality] = quality or {}

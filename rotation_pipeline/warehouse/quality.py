@@ -52,7 +52,7 @@ class Quality:
         """Raise :class:`PartitionInvalid` naming table, column and rows."""
         if self.failures:
             found = "\n  ".join(str(failure) for failure in self.failures)
-            raise PartitionInvalid(f"{self.table} breaks its definition; nothing was stored:\n  {found}")
+            raise PartitionInvalid(f"{self.table} breaks its definition; nothing was stored:\n  {found}", {self.table: self})
 
 
 @cache

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -191,29 +192,31 @@ class Warehouse:
             raise WarehouseError(f"{self.path} is open for reading only")
         if not months:
             return {name: 0 for name in outputs}
-        written: dict[str, int] = {}
-        with self.transaction():
-            for name, frame in outputs.items():
-                table = table_named(name)
-                self._replace(table, as_stored(table, frame, months), months, run_id)
-                written[name] = frame.height
-        return written
+        rows: dict[str, pl.DataFrame] = {}
+        for name, frame in outputs.items():
+            table = table_named(name)
+            stored = as_stored(table, frame, months)
+            rows[name] = stored.with_columns(pl.lit(run_id).alias(RUN_ID)) if table.tracked else stored
+        incoming = {name: f"incoming_{name.replace('.', '_')}" for name in rows}
+        with self._lock:
+            for name, frame in rows.items():
+                self.connection.register(incoming[name], frame.to_arrow())
+            try:
+                with self.transaction():
+                    for name, frame in rows.items():
+                        self._replace(table_named(name), incoming[name], frame.columns, months)
+            finally:
+                for view in incoming.values():
+                    self.connection.unregister(view)
+        return {name: frame.height for name, frame in rows.items()}
 
-    def _replace(self, table: Table, rows: pl.DataFrame, months: Sequence[date], run_id: str) -> None:
-        if table.tracked:
-            rows = rows.with_columns(pl.lit(run_id).alias(RUN_ID))
-        names = ", ".join(rows.columns)
-        self.connection.register("incoming_rows", rows.to_arrow())
-        try:
-            scope = "".join(
-                f" AND {column} IN (SELECT {column} FROM incoming_rows)" for column in table.scope
-            )
-            self.connection.execute(
-                f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0], months[-1]]
-            )
-            self.connection.execute(f"INSERT INTO {table.full_name} ({names}) SELECT {names} FROM incoming_rows")
-        finally:
-            self.connection.unregister("incoming_rows")
+    def _replace(self, table: Table, incoming: str, columns: Sequence[str], months: Sequence[date]) -> None:
+        names = ", ".join(columns)
+        scope = "".join(f" AND {column} IN (SELECT {column} FROM {incoming})" for column in table.scope)
+        self.connection.execute(
+            f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0], months[-1]]
+        )
+        self.connection.execute(f"INSERT INTO {table.full_name} ({names}) SELECT {names} FROM {incoming}")
 
     # ------------------------------------------------------------------ reading
 
@@ -225,7 +228,7 @@ class Warehouse:
         last: date | None = None,
         columns: Sequence[str] | None = None,
         order: Sequence[str] | None = None,
-        **equals: object,
+        **equals: Any,  # noqa: ANN401  # a value or a list of values of the column's type
     ) -> pl.DataFrame:
         """Rows of months ``first..last`` (both included; None: open), columns as stored, ordered by ``order`` or the key.
 

@@ -1,0 +1,122 @@
+"""Tunables of the forecasting stage, each with its unit and the reason for its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+ExpertName = Literal[
+    "zero", "historical_mean", "factor_momentum", "pooled_ridge", "network_lstm", "network_transformer"
+]
+
+
+@dataclass(frozen=True)
+class ForecastOptions:
+    """Walk-forward, simple experts, mixture and scores."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
+
+    experts: Annotated[tuple[ExpertName, ...], MinLen(1)] = (
+        "zero",
+        "historical_mean",
+        "factor_momentum",
+        "pooled_ridge",
+        "network_lstm",
+        "network_transformer",
+    )
+    """Experts that forecast; ``zero`` must be among them because the mixture returns to it."""
+    lookback: Annotated[int, Ge(2), Le(60)] = 12
+    """Months of inputs the networks and the ridge see: one year, the formation period of factor momentum
+    (Ehsani & Linnainmaa 2022)."""
+    min_train_months: Annotated[int, Ge(12)] = 36
+    """Months of style returns before an expert speaks: three years, so that a network has 24 complete samples."""
+    window: Literal["expanding", "rolling"] = "expanding"
+    """Expanding keeps every month; about a hundred are too few to throw any away."""
+    rolling_months: Annotated[int, Ge(24)] = 60
+    """Months of history when ``window`` is rolling: five years."""
+    refit_every: Annotated[int, Ge(1), Le(12)] = 1
+    """Calendar months between refits of the networks, counted from January (1: every month, 3: Jan, Apr, Jul, Oct).
+    Between refits the model fitted on history up to the last refit month forecasts from current inputs."""
+    momentum_spans: Annotated[tuple[Annotated[int, Ge(1), Le(60)], ...], MinLen(1)] = (1, 3, 6, 12)
+    """Months averaged by factor momentum; Gupta & Kelly (2019) find one month to a year all carry signal."""
+    momentum_halflife: Annotated[float, Gt(0.0)] = 6.0
+    """Months after which the exponential weight inside a span has halved: the middle of the spans."""
+    momentum_shrinkage_months: Annotated[float, Ge(0.0)] = 24.0
+    """Prior observations at slope 0 in the shrunk slope of returns on momentum, in months: two years, so that a slope
+    from three years of data keeps about half of itself."""
+    ridge_penalties: Annotated[tuple[Annotated[float, Gt(0.0)], ...], MinLen(1)] = (10.0, 100.0, 1000.0, 10000.0)
+    """Candidate penalties on standardised predictors, in observations; the largest is nearly the zero forecast."""
+    ridge_validation_folds: Annotated[int, Ge(1), Le(20)] = 4
+    """Time-ordered folds, each predicted from what lies before it, that choose the penalty."""
+    zero_prior: Annotated[float, Ge(0.5), Lt(1.0)] = 0.5
+    """Prior weight of the zero-tilt expert: at least half, because most timing fails out of sample; others share the
+    rest equally."""
+    learning_rate: Annotated[float, Ge(0.0), Le(10.0)] = 1.0
+    """Exponent of the predictive likelihood ratio against the zero forecast; 1 is Bayesian averaging."""
+    fixed_share: Annotated[float, Gt(0.0), Lt(1.0)] = 0.05
+    """Share of every weight returned to the prior each month (Herbster & Warmuth 1998): a regime of about 20 months.
+    It also keeps the zero-tilt expert at or above ``fixed_share × zero_prior``."""
+    loss_memory_months: Annotated[int, Ge(6)] = 60
+    """Past months whose squared zero-forecast errors scale the likelihood: five years of style volatility."""
+    interval_level: Annotated[float, Gt(0.0), Lt(1.0)] = 0.8
+    """Nominal coverage of the interval; 80 % is what the tables state."""
+    min_interval_errors: Annotated[int, Ge(5)] = 24
+    """Past mixture errors per style before the interval is conformal rather than normal; the 80 % quantile of fewer is
+    noise."""
+    volatility_months: Annotated[int, Ge(2)] = 12
+    """Months of the volatility column: one year."""
+    min_volatility_months: Annotated[int, Ge(2)] = 6
+    """Fewest months for it: half a year."""
+    min_score_months: Annotated[int, Ge(3)] = 12
+    """Forecasts with an outcome before R² and tests are reported: one year."""
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """The multi-task networks and how they are trained."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
+
+    hidden: Annotated[int, Ge(4), Le(256)] = 32
+    """Width of the shared state h_t: about 17,000 parameters for five styles, the size this system is specified for."""
+    layers: Annotated[int, Ge(1), Le(4)] = 2
+    """Encoder layers."""
+    attention_heads: Annotated[int, Ge(1), Le(16)] = 4
+    """Attention heads of the Transformer, a divisor of ``hidden``; 8 dimensions each by default."""
+    feed_forward: Annotated[int, Ge(4), Le(1024)] = 64
+    """Width of the Transformer's feed-forward part: twice ``hidden``."""
+    head_hidden: Annotated[int, Ge(1), Le(128)] = 16
+    """Width of each style's head: half of ``hidden``."""
+    seeds: Annotated[int, Ge(1), Le(100)] = 10
+    """Networks averaged; the variance from initial values falls with 1 / seeds."""
+    epochs: Annotated[int, Ge(1), Le(2000)] = 60
+    """Most passes over the training windows, all of them in one batch."""
+    patience: Annotated[int, Ge(1)] = 10
+    """Epochs without a better validation loss before a seed stops."""
+    learning_rate: Annotated[float, Gt(0.0), Le(1.0)] = 3e-3
+    """AdamW step per epoch; with one batch an epoch, 60 epochs must be able to get somewhere."""
+    weight_decay: Annotated[float, Ge(0.0), Lt(100.0)] = 1e-2
+    """Decoupled weight decay (Loshchilov & Hutter 2019), AdamW's usual value."""
+    dropout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.2
+    """Share of units dropped between layers and before the heads; one mask for all months of a window
+    (Gal & Ghahramani 2016)."""
+    clip: Annotated[float, Gt(0.0)] = 1.0
+    """Largest gradient norm of one network (Pascanu, Mikolov & Bengio 2013)."""
+    huber_delta: Annotated[float, Gt(0.0)] = 1.0
+    """Where the loss turns linear, in standard deviations of the style's return; 1 damps crash months."""
+    scale_targets: bool = True
+    """Divide each style's return by its training-window standard deviation, so that no style owns the loss."""
+    input_limit: Annotated[float, Gt(0.0)] = 4.0
+    """Scaled inputs are clamped to ± this many standard deviations."""
+    validation_share: Annotated[float, Gt(0.0), Lt(0.5)] = 0.2
+    """Last share of the training windows kept for early stopping."""
+    min_validation: Annotated[int, Ge(2)] = 6
+    """Fewest validation windows: half a year."""
+    purge: Annotated[int, Ge(0)] = 1
+    """Windows left out between training and validation: one month, the reach of the target."""
+    seed: Annotated[int, Ge(0)] = 7
+    """Root of every random number; combined with year, month, encoder and network, never with a position in a range."""
+    workers: Annotated[int, Ge(1), Le(64)] = 2
+    """Processes that train months side by side, one thread each; 1 trains in this process."""

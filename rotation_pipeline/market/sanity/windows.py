@@ -1,0 +1,44 @@
+"""What the rules of a month may look at: its own rows and those of the lookback days before it, nothing later.
+
+Every month judged gets its own copy of the rows it may see, so a month's judgement can't depend on which other months
+are judged in the same call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+
+import polars as pl
+
+from rotation_pipeline.market.calendar import month_last_day
+
+MONTHS_AT_ONCE = 12
+"""Months whose windows are held in memory together; results don't depend on it."""
+
+
+def windows(
+    frame: pl.DataFrame, day: str, months: Sequence[date], lookback_days: int
+) -> Iterator[tuple[list[date], pl.DataFrame]]:
+    """Chunks of months with their rows: column ``judged`` = the month that looks, ``own`` = the row is of that month.
+
+    ``frame`` must be sorted by asset and day; chunks come sorted by judged month, asset and day.
+    """
+    for at in range(0, len(months), MONTHS_AT_ONCE):
+        chunk = list(months[at : at + MONTHS_AT_ONCE])
+        yield chunk, pl.concat([_window(frame, day, month, lookback_days) for month in chunk])
+
+
+def _window(frame: pl.DataFrame, day: str, month: date, lookback_days: int) -> pl.DataFrame:
+    first = month - timedelta(days=lookback_days)
+    return frame.filter(pl.col(day).is_between(first, month_last_day(month))).with_columns(
+        pl.lit(month, dtype=pl.Date).alias("judged"), (pl.col(day) >= month).alias("own")
+    )
+
+
+def previous(name: str, steps: int = 1) -> pl.Expr:
+    """Value of the same asset's row ``steps`` rows before within the window; null where there is none."""
+    same = (pl.col("asset_key") == pl.col("asset_key").shift(steps)) & (
+        pl.col("judged") == pl.col("judged").shift(steps)
+    )
+    return pl.when(same).then(pl.col(name).shift(steps))

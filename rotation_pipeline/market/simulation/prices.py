@@ -1,0 +1,167 @@
+"""One month of returns and orders for every name: what the day loop is fed with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rotation_pipeline.market.calendar import add_months, sessions_since
+from rotation_pipeline.market.conventions import limit_rate, limit_rates
+from rotation_pipeline.market.simulation.events import MonthEvents
+from rotation_pipeline.market.simulation.kernels import volatility_path
+from rotation_pipeline.market.simulation.options import SimulationOptions, Stream, generator
+from rotation_pipeline.market.simulation.regimes import STYLES, TRAITS
+from rotation_pipeline.market.simulation.roster import BOARDS, INDUSTRIES, Floats, Ints, Roster
+
+SESSIONS_A_YEAR = 244
+_MARKET_ARCH, _MARKET_GARCH = 0.09, 0.88
+_OWN_ARCH, _OWN_GARCH = 0.08, 0.89
+"""GARCH(1,1) of daily returns sums to 0.97 or so in Chinese equities; shocks of a heavy-tailed t keep the fourth moment of the product finite enough."""
+
+
+@dataclass(slots=True)
+class Dynamics:
+    """Slow states of returns and trading, arrays of shape (n,) unless said."""
+
+    market_scale: Floats
+    """Shape (1,): GARCH variance scale of the market, mean 1."""
+    own_scale: Floats
+    industry_scale: Floats
+    """Shape (industries,)."""
+    beta_gap: Floats
+    volatility_gap: Floats
+    turnover_gap: Floats
+    market_turnover: float = 0.0
+
+
+def start_dynamics(n: int) -> Dynamics:
+    """Everything at its mean."""
+    return Dynamics(np.ones(1), np.ones(n), np.ones(len(INDUSTRIES)), np.zeros(n), np.zeros(n), np.zeros(n))
+
+
+@dataclass(frozen=True, slots=True)
+class MonthReturns:
+    """Returns wanted before rounding and limits, arrays (nd, n) unless said."""
+
+    change: Floats
+    sigma: Floats
+    market_sigma: Floats
+    """Shape (nd,)."""
+    beta: Floats
+    """Shape (n,)."""
+    turnover: Floats
+
+
+def _student(rng: np.random.Generator, tail: float, shape: tuple[int, ...]) -> Floats:
+    """Student t of unit variance, cut at ± 12."""
+    return np.clip(rng.standard_t(tail, shape) * np.sqrt((tail - 2.0) / tail), -12.0, 12.0)
+
+
+def draw_returns(
+    options: SimulationOptions,
+    roster: Roster,
+    dynamics: Dynamics,
+    events: MonthEvents,
+    industry: Ints,
+    month: date,
+    regime: str,
+    scores: Floats,
+    excess: Floats,
+) -> MonthReturns:
+    """Returns of one month: drift (equal for all) + premia + beta × market + industry + styles + own part."""
+    traits, nd, n = TRAITS[regime], events.days.size, roster.keys.size
+    daily = 1.0 / np.sqrt(SESSIONS_A_YEAR)
+
+    def rng(stream: Stream) -> np.random.Generator:
+        return generator(options.seed, stream, month)
+
+    slow = rng(Stream.DRIFT)
+    dynamics.beta_gap = 0.97 * dynamics.beta_gap + 0.02 * slow.normal(size=n)
+    dynamics.volatility_gap = 0.94 * dynamics.volatility_gap + 0.06 * slow.normal(size=n)
+    beta = np.clip(roster.beta + dynamics.beta_gap, 0.55, 1.45)
+
+    shock = _student(rng(Stream.MARKET), options.market_tail, (nd, 1))
+    market_sigma = traits.volatility * daily * volatility_path(shock, dynamics.market_scale, _MARKET_ARCH, _MARKET_GARCH)
+    sector_shock = _student(rng(Stream.INDUSTRY), 5.0, (nd, len(INDUSTRIES)))
+    sector_sigma = options.industry_volatility * traits.idiosyncratic * daily
+    sector_sigma = sector_sigma * volatility_path(sector_shock, dynamics.industry_scale, _OWN_ARCH, _OWN_GARCH)
+    own_shock = _student(rng(Stream.IDIOSYNCRATIC), options.idiosyncratic_tail, (nd, n))
+    level = roster.volatility * np.exp(dynamics.volatility_gap) * traits.idiosyncratic * daily
+    own_scale = volatility_path(own_shock, dynamics.own_scale, _OWN_ARCH, _OWN_GARCH)
+    own_sigma = level * own_scale
+    style_move = options.style_volatility * traits.style * daily * _student(rng(Stream.STYLE), 5.0, (nd, len(STYLES)))
+
+    change = traits.drift / nd + excess / nd + beta * (market_sigma * shock) + own_sigma * own_shock
+    change += (sector_sigma * sector_shock)[:, industry]
+    for s in range(len(STYLES)):
+        change += style_move[:, s : s + 1] * scores[:, s]
+    sigma = np.sqrt((beta * market_sigma) ** 2 + sector_sigma[:, industry] ** 2 + own_sigma**2)
+    turnover = _turnover(roster, dynamics, rng(Stream.TURNOVER), traits.turnover, change, sigma, own_scale)
+    _first_days(roster, events, rng(Stream.LISTING), change, sigma)
+    return MonthReturns(np.maximum(change, -0.9), sigma, market_sigma[:, 0], beta, turnover)
+
+
+def _turnover(
+    roster: Roster,
+    dynamics: Dynamics,
+    rng: np.random.Generator,
+    regime_level: float,
+    change: Floats,
+    sigma: Floats,
+    own_scale: Floats,
+) -> Floats:
+    """Turnover rates wanted, (nd, n): persistent, higher when a name is volatile or moves much."""
+    nd, n = change.shape
+    common, own = 0.08 * rng.normal(size=nd), 0.22 * rng.normal(size=(nd, n))
+    rates = np.empty((nd, n))
+    for d in range(nd):
+        dynamics.market_turnover = 0.96 * dynamics.market_turnover + common[d]
+        dynamics.turnover_gap = 0.88 * dynamics.turnover_gap + own[d]
+        rates[d] = roster.log_turnover + dynamics.turnover_gap + dynamics.market_turnover
+    surprise = np.minimum(np.abs(change) / sigma, 4.0)
+    return np.minimum(np.exp(rates + regime_level + 0.9 * np.log(own_scale) + 0.25 * surprise - 0.15), 0.35)
+
+
+def _first_days(
+    roster: Roster, events: MonthEvents, rng: np.random.Generator, change: Floats, sigma: Floats
+) -> None:
+    """A new share's first day: the issue price plus 5 to 44 %, on growth boards up to 120 %."""
+    draw = rng.random(roster.keys.size)
+    for name in events.newly:
+        first = int(np.argmax(events.listed[:, name]))
+        most = 0.44 if roster.board[name] == BOARDS.index("main") else 1.2
+        change[first, name] = 0.05 + (most - 0.05) * draw[name]
+        sigma[first, name] = 0.05
+
+
+def price_limits(
+    roster: Roster, listed_on: NDArray[np.datetime64], events: MonthEvents
+) -> tuple[Ints, Ints]:
+    """Limits down and up in basis points, negative = none, shapes (nd, n), by board, day, treatment and age."""
+    days, n = events.days, roster.keys.size
+    down = np.full((days.size, n), -1, dtype=np.int64)
+    present = events.listed.any(axis=0)
+    for code, board in enumerate(BOARDS):
+        for treated in (False, True):
+            names = np.flatnonzero(present & (roster.board == code) & (events.is_st == treated))
+            if names.size:
+                rates = limit_rate([board] * days.size, days, np.full(days.size, treated))
+                down[:, names] = np.rint(rates * 10_000).astype(np.int64)[:, None]
+    up = down.copy()
+    recent = np.datetime64(add_months(days[0].item(), -1))
+    young = np.flatnonzero(present & (np.where(np.isnat(listed_on), recent, listed_on) > recent))
+    for name in young:
+        age = sessions_since(np.full(days.size, listed_on[name]), days)
+        board = [BOARDS[int(roster.board[name])]] * days.size
+        low, high = limit_rates(board, days, np.full(days.size, events.is_st[name]), age)
+        down[:, name] = _basis_points(low)
+        up[:, name] = _basis_points(high)
+    return down, up
+
+
+def _basis_points(rates: Floats) -> Ints:
+    finite = np.isfinite(rates)
+    return np.where(finite, np.rint(np.where(finite, rates, 0.0) * 10_000), -1).astype(np.int64)

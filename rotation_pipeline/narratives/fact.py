@@ -1,0 +1,74 @@
+"""One fact as the writer and the checks see it, read from the rows of table FACTS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rotation_pipeline.narratives.tables import FACTS
+
+
+class FactTableError(ValueError):
+    """A frame that is no fact table, or lacks the month asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact: exactly one of ``value`` (in ``unit``) and ``label`` is not None."""
+
+    fact_id: str
+    kind: str
+    subject: str
+    measure: str
+    value: float | None
+    label: str | None
+    unit: str
+    precision: int
+
+
+Facts = Mapping[str, Fact]
+"""Facts of one month by id."""
+
+_USED = ("fact_id", "kind", "subject", "measure", "value", "label", "unit", "precision")
+
+
+def facts_by_month(frame: pd.DataFrame) -> dict[pd.Timestamp, dict[str, Fact]]:
+    """Facts of each month by id. Raises :class:`FactTableError` for a missing column or a repeated id."""
+    missing = [name for name in ("month", *_USED) if name not in frame.columns]
+    if missing:
+        raise FactTableError(f"{FACTS.full_name} lacks {', '.join(missing)}")
+    result: dict[pd.Timestamp, dict[str, Fact]] = {}
+    columns = [frame[name].tolist() for name in ("month", *_USED)]
+    for month, fact_id, kind, subject, measure, value, label, unit, precision in zip(*columns, strict=True):
+        facts = result.setdefault(pd.Timestamp(month), {})
+        if fact_id in facts:
+            raise FactTableError(f"{FACTS.full_name} has two facts {fact_id!r} in {pd.Timestamp(month):%Y-%m}")
+        number = None if pd.isna(value) else float(value)
+        text = None if pd.isna(label) else str(label)
+        if (number is None) == (text is None):
+            raise FactTableError(
+                f"{FACTS.full_name} {fact_id} of {pd.Timestamp(month):%Y-%m} must have either a value or a label"
+            )
+        facts[fact_id] = Fact(fact_id, kind, subject, measure, number, text, unit, int(precision))
+    return result
+
+
+def facts_hash(frame: pd.DataFrame) -> str:
+    """sha256 of the rows' canonical JSON: table columns in order, sorted by month and id, floats by their shortest repr.
+
+    ``run_id`` and other columns are left out, so equal facts of two runs have the same hash.
+    """
+    ordered = frame.sort_values(["month", "fact_id"])
+    columns: list[list[object]] = []
+    for name in FACTS.stored_names:
+        values = ordered[name]
+        if FACTS.column(name).type == "DATE":
+            columns.append([pd.Timestamp(value).strftime("%Y-%m-%d") for value in values.tolist()])
+        else:
+            columns.append([None if pd.isna(value) else value for value in values.tolist()])
+    text = json.dumps([FACTS.stored_names, *zip(*columns, strict=True)], ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

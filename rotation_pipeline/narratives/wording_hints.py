@@ -1,0 +1,136 @@
+"""What each hint says and what it means for the portfolio's return and risk, in both languages.
+
+These are the only interpretations a narrative may contain. Statements about the future are conditional on purpose.
+"""
+
+from __future__ import annotations
+
+from rotation_pipeline.narratives.options import Language
+
+HintText = tuple[str, str]
+"""(statement, meaning)."""
+
+HINT_TEXTS: dict[str, dict[Language, HintText]] = {
+    "equal_weights": {
+        "zh": ("各风格权重与等权无实质差异", "模型本月未作风格取舍，组合的收益与风险贴近等权基准"),
+        "en": (
+            "the weights differ from equal weight in name only",
+            "the model takes no view among styles and the return and risk of the book stay with the equal-weight benchmark",
+        ),
+    },
+    "equal_weight_clone": {
+        "zh": ("迄今的配置实为等权的复制", "轮动尚未带来有别于等权的收益与风险"),
+        "en": (
+            "the allocation so far is an equal-weight clone",
+            "rotation has brought neither return nor risk of its own",
+        ),
+    },
+    "turning_defensive": {
+        "zh": ("指数回撤之际配置转向防御", "若防御风格延续其特性，组合在下跌中损失较小，在反弹中收益也较少"),
+        "en": (
+            "the allocation turns defensive while the index is in drawdown",
+            "if defensive styles keep their character, the book loses less in a further fall and earns less in a rebound",
+        ),
+    },
+    "trend_reinforced": {
+        "zh": ("指数趋势向上而动量获增配，顺势倾向得到强化", "组合收益更依赖趋势延续，趋势反转时的回撤风险也更大"),
+        "en": (
+            "momentum gains weight while the index trends up, which reinforces the tilt to the trend",
+            "return depends more on the trend going on and a reversal would cost more",
+        ),
+    },
+    "trend_faded": {
+        "zh": ("指数趋势向下而动量遭减配", "组合对趋势反转的敞口减小"),
+        "en": (
+            "momentum loses weight while the index trends down",
+            "the book is less exposed to a reversal of the trend",
+        ),
+    },
+    "leaving_defence": {
+        "zh": ("指数趋势向上而防御风格遭减配", "组合承担的市场风险上升，收益更依赖涨势延续"),
+        "en": (
+            "defensive styles lose weight while the index trends up",
+            "the book carries more market risk and depends more on the rise going on",
+        ),
+    },
+    "low_conviction": {
+        "zh": ("权重向等权靠拢，显示信心减弱", "组合的收益与风险更接近等权基准"),
+        "en": (
+            "the weights move nearer to equal, a sign of low conviction",
+            "return and risk come closer to those of the equal-weight benchmark",
+        ),
+    },
+    "high_conviction": {
+        "zh": ("权重进一步偏离等权，显示信心增强", "相对等权的收益与风险更集中于所偏好的风格"),
+        "en": (
+            "the weights move further from equal, a sign of more conviction",
+            "return and risk against equal weight rest more on the favoured style",
+        ),
+    },
+    "fits_regime": {
+        "zh": ("这一偏好与市场状态相符", "状态延续对组合收益有利，状态切换则是主要风险"),
+        "en": (
+            "this preference fits the market regime",
+            "the book benefits if the regime persists, and a switch of regime is the main risk",
+        ),
+    },
+    "opposes_regime": {
+        "zh": ("这一偏好与市场状态相悖", "若状态延续，组合收益可能承压"),
+        "en": ("this preference runs against the market regime", "return may suffer if the regime persists"),
+    },
+    "neutral_to_regime": {
+        "zh": ("这一偏好与市场状态既不相符也不相悖", "组合收益主要取决于风格自身而非市场状态"),
+        "en": (
+            "this preference neither fits nor opposes the market regime",
+            "return rests on the style itself more than on the regime",
+        ),
+    },
+    "tension": {
+        "zh": ("预测与市场状态之间存在张力", "预测落空的风险随之上升"),
+        "en": ("the forecasts and the market regime are in tension", "the risk of a wrong forecast is higher"),
+    },
+    "high_turnover": {
+        "zh": ("本月调仓幅度偏高", "交易成本对净收益的侵蚀随之加大"),
+        "en": ("turnover is high", "costs take a larger part of the return"),
+    },
+    "deep_drawdown": {
+        "zh": ("策略处于较深的回撤之中", "净值距前期高点仍有距离"),
+        "en": ("the strategy is in a deep drawdown", "its net value is well short of its earlier high"),
+    },
+    "favourite_lost": {
+        "zh": ("上月偏好的风格本月多空收益为负", "上月的偏好拖累了组合收益"),
+        "en": (
+            "the style favoured last month had a negative long-short return",
+            "last month's preference took away from the return of the book",
+        ),
+    },
+    "favourite_paid": {
+        "zh": ("上月偏好的风格本月多空收益为正", "上月的偏好为组合贡献了收益"),
+        "en": (
+            "the style favoured last month had a positive long-short return",
+            "last month's preference added to the return of the book",
+        ),
+    },
+    "regime_changed": {
+        "zh": ("市场状态较上月发生切换", "新状态的判断有待更多数据检验"),
+        "en": ("the market regime has changed", "more data are needed to confirm the new one"),
+    },
+    "regime_uncertain": {
+        "zh": ("市场状态的判断不够明确", "依赖状态判断的配置风险更大"),
+        "en": ("the market regime is not clear", "an allocation that relies on it carries more risk"),
+    },
+    "volatility_high": {
+        "zh": ("指数波动率处于近一年高位", "同样的风格押注对应更大的收益波动"),
+        "en": (
+            "index volatility is high for the last year",
+            "the same style bets come with wider swings of return",
+        ),
+    },
+    "volatility_low": {
+        "zh": ("指数波动率处于近一年低位", "同样的风格押注对应更小的收益波动"),
+        "en": (
+            "index volatility is low for the last year",
+            "the same style bets come with smaller swings of return",
+        ),
+    },
+}

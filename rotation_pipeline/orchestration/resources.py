@@ -1,0 +1,49 @@
+"""What assets receive from outside: the settings, the data source and the warehouse over dagster-duckdb's connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from dagster_duckdb import DuckDBResource
+
+from rotation_pipeline.orchestration.runner import make_source, record, refuse_mixed_sources
+from rotation_pipeline.orchestration.stages import Work
+from rotation_pipeline.settings import Settings, stored_settings
+from rotation_pipeline.warehouse.store import Warehouse, connect
+
+
+class RotationResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic over what it yields: itself
+    """Settings (as JSON, so that a run shows them) and the DuckDB connection."""
+
+    duckdb: dg.ResourceDependency[DuckDBResource]
+    settings_json: str
+
+    def settings(self) -> Settings:
+        """The typed settings."""
+        return stored_settings(self.settings_json, database=self.duckdb.database)
+
+    @contextmanager
+    def warehouse(self) -> Iterator[Warehouse]:
+        """The warehouse, writable. Raises DatabaseLocked at once, naming the holder, instead of retrying in silence."""
+        path = Path(self.duckdb.database)
+        connect(path, threads=self.settings().threads).close()
+        generator = self.duckdb.get_connection()
+        with generator as connection:
+            try:
+                yield Warehouse(connection, path)
+            finally:
+                # the resource closes only after a success
+                connection.close()
+
+    @contextmanager
+    def work(self, months: list) -> Iterator[Work]:  # type: ignore[type-arg]  # list of dates
+        """Everything a stage needs for ``months``."""
+        settings = self.settings()
+        source = make_source(settings)
+        with self.warehouse() as warehouse:
+            refuse_mixed_sources(warehouse, source)
+            run_id = record(warehouse, settings, source)
+            yield Work(warehouse, settings, source, run_id, months)

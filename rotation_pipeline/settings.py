@@ -1,0 +1,216 @@
+"""Every tunable of the pipeline in one typed object.
+
+Sources, strongest first: arguments (the command line), environment (``ROTATION_SAMPLE__START=2015-01``), the file
+``rotation.toml`` in the working folder (or the one ``ROTATION_CONFIG`` names), the defaults. The defaults of a stage
+stand, each with its reason, in that stage's ``options.py``. An unknown key or a value out of range is refused by name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Le
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from rotation_pipeline.allocation.options import AllocationOptions
+from rotation_pipeline.backtest.options import BacktestOptions
+from rotation_pipeline.factors.options import FactorOptions
+from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
+from rotation_pipeline.market.calendar import add_months, months_between, parse_month
+from rotation_pipeline.market.options import SanityOptions
+from rotation_pipeline.market.simulation.options import SimulationOptions
+from rotation_pipeline.narratives.options import NarrativeOptions
+from rotation_pipeline.regimes.options import RegimeOptions
+
+PREFIX = "ROTATION_"
+CONFIG_VARIABLE = "ROTATION_CONFIG"
+CONFIG_FILE = "rotation.toml"
+
+
+class SettingsError(ValueError):
+    """A setting that is unknown, of the wrong type or out of range; the text names it."""
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Where market data comes from."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
+
+    name: Literal["simulated", "files"] = "simulated"
+    """The simulated market needs nothing and its truth is known; files is a folder in the canonical layout."""
+    path: Path | None = None
+    """Folder of the ``files`` source."""
+    mapping: Path | None = None
+    """TOML file with other file names, column names and units; by default mapping.toml in the folder, if there."""
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """Which months are researched, and how much history comes before them."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
+
+    start: str = "2014-01"
+    """First month of the backtest: 121 months to 2024-01, the sample of the specification."""
+    end: str = "2024-01"
+    """Last month of the backtest."""
+    history_months: Annotated[int, Ge(14), Le(240)] = 24
+    """Months of prices before the start: the 252-day beta needs 13, and regimes a year on top of a year's features."""
+    style_history_months: Annotated[int, Ge(1), Le(120)] = 7
+    """Months of exposures before the start: public SSE 50 membership is complete from 2013-06, seven before 2014-01."""
+
+    @property
+    def first(self) -> date:
+        """First month of the backtest."""
+        return parse_month(self.start)
+
+    @property
+    def last(self) -> date:
+        """Last month of the backtest."""
+        return parse_month(self.end)
+
+
+@dataclass(frozen=True)
+class UniverseSettings:
+    """Which stocks are researched."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
+
+    index_id: Annotated[str, Field(pattern=r"^\d{6}\.(SH|SZ|BJ)$")] = "000016.SH"
+    """The SSE 50: fifty large and liquid Shanghai stocks; past members included, never today's list."""
+    members: Annotated[int, Ge(5), Le(6000)] = 50
+    """Members the index must have at every month end; another number is a finding of the sanity rules."""
+
+
+class Settings(BaseSettings):
+    """All settings (see module docstring)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True,
+        toml_file=CONFIG_FILE,
+    )
+
+    database: Path | None = None
+    """DuckDB file; by default one file per source under ``data/``, so that simulated and real never share one."""
+    output: Path = Path("output")
+    """Folder for reports and exports."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    """Threads of the database; fixed, because results must not depend on the machine."""
+    source: SourceSettings = SourceSettings()
+    sample: SampleSettings = SampleSettings()
+    universe: UniverseSettings = UniverseSettings()
+    simulation: SimulationOptions = SimulationOptions()
+    sanity: SanityOptions = SanityOptions()
+    factors: FactorOptions = FactorOptions()
+    regimes: RegimeOptions = RegimeOptions()
+    forecasts: ForecastOptions = ForecastOptions()
+    network: NetworkOptions = NetworkOptions()
+    allocation: AllocationOptions = AllocationOptions()
+    backtest: BacktestOptions = BacktestOptions()
+    narratives: NarrativeOptions = NarrativeOptions()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the TOML file."""
+        path = Path(os.environ.get(CONFIG_VARIABLE, CONFIG_FILE))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    @property
+    def database_path(self) -> Path:
+        """The database file in use."""
+        if self.database is not None:
+            return self.database
+        name = self.source.name
+        if self.source.path is not None:
+            folder = re.sub(r"[^A-Za-z0-9_-]+", "-", self.source.path.resolve().name)
+            name = f"{name}-{folder}"
+        return Path("data") / f"{name}.duckdb"
+
+    @property
+    def history_start(self) -> date:
+        """First month of market data."""
+        return add_months(self.sample.first, -self.sample.history_months)
+
+    @property
+    def exposures_start(self) -> date:
+        """First month of exposures."""
+        return add_months(self.sample.first, -self.sample.style_history_months)
+
+    def all_months(self) -> list[date]:
+        """Every month from the first market data to the end of the sample."""
+        return months_between(self.history_start, self.sample.last)
+
+
+def _checked(settings: Settings) -> Settings:
+    try:
+        first, last = settings.sample.first, settings.sample.last
+    except ValueError as error:
+        raise SettingsError(f"sample.start, sample.end: {error}") from error
+    if last < first:
+        raise SettingsError(f"sample.end {settings.sample.end} is before sample.start {settings.sample.start}")
+    needed = settings.sample.style_history_months + 13
+    if settings.sample.history_months < needed:
+        raise SettingsError(
+            f"sample.history_months = {settings.sample.history_months} is too little for sample.style_history_months = "
+            f"{settings.sample.style_history_months}: a 252-day beta needs 13 months before the first exposures, so set it "
+            f"to {needed} at least"
+        )
+    if settings.source.name == "files" and settings.source.path is None:
+        raise SettingsError("source.path is missing: the files source needs the folder it reads (--path FOLDER)")
+    return settings
+
+
+def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  # nested dictionaries of settings
+    """Settings from all sources, ``overrides`` strongest. Raises :class:`SettingsError` naming every wrong setting."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    stray = [
+        name for name in os.environ
+        if name.startswith(PREFIX) and name != CONFIG_VARIABLE and name.split("__")[0].upper() not in known
+    ]
+    if stray:
+        raise SettingsError(
+            f"environment variable {stray[0]} is no setting; settings are {', '.join(sorted(Settings.model_fields))}"
+        )
+    config = os.environ.get(CONFIG_VARIABLE)
+    if config is not None and not Path(config).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which does not exist")
+    try:
+        return _checked(Settings(**overrides))
+    except ValidationError as error:
+        raise SettingsError(_readable(error)) from error
+
+
+def stored_settings(text: str, **overrides: Any) -> Settings:  # noqa: ANN401  # nested dictionaries of settings
+    """Settings as a run recorded them, nothing taken from the environment."""
+    import json
+
+    try:
+        recorded = json.loads(text)
+        return _checked(Settings.model_validate({**recorded, **overrides}))
+    except ValidationError as error:
+        raise SettingsError(_readable(error)) from error
+
+
+def _readable(error: ValidationError) -> str:
+    lines: list[str] = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        given = item.get("input")
+        shown = f" (given {given!r})" if item["type"] not in {"extra_forbidden", "unexpected_keyword_argument"} else ""
+        kind = "is no setting" if item["type"] in {"extra_forbidden", "unexpected_keyword_argument"} else item["msg"]
+        lines.append(f"{name}: {kind}{shown}")
+    return "; ".join(lines)

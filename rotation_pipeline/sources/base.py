@@ -1,0 +1,55 @@
+"""What the pipeline asks of a source of market data.
+
+An adapter is the only place that knows a vendor's names and units: what leaves :meth:`Source.fetch` is canonical
+(see ``market/tables.py``).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal, Protocol, runtime_checkable
+
+import polars as pl
+
+SourceKind = Literal["simulated", "real"]
+
+
+class SourceError(ValueError):
+    """A source can't deliver what was asked; the message names the source, the table and what to do."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A source of canonical tables."""
+
+    @property
+    def name(self) -> str:
+        """Short name, as in the settings: simulated, files, baostock, …"""
+        ...
+
+    @property
+    def kind(self) -> SourceKind:
+        """Whether its data are simulated or real; everything made from them carries this word."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Identity of its content and configuration: equal versions deliver equal tables."""
+        ...
+
+    def span(self) -> tuple[date, date]:
+        """First and last month it can serve completely."""
+        ...
+
+    def serves(self, table_name: str) -> bool:
+        """Whether it has the table (``daily_bars``, …) at all."""
+        ...
+
+    def fetch(self, table_name: str, first: date, last: date) -> pl.DataFrame:
+        """Canonical columns without ``month`` (``asset_id`` text or ``asset_key``), in any order of rows.
+
+        Tables of dated rows: those whose date (``DATED_BY``) lies in [first, last]. Tables of intervals: those that
+        overlap [first, last], with their true ends; ends are exclusive, null = open. Days before the source begins
+        have no rows and are no error. Raises :class:`SourceError`.
+        """
+        ...

@@ -1,0 +1,270 @@
+"""A folder of Parquet or CSV files, one per canonical table, with an optional mapping for other names and units.
+
+Without a mapping, table ``daily_bars`` is read from ``daily_bars.parquet``, ``.csv`` or ``.csv.gz`` with the canonical
+columns; extra columns and files are ignored. A mapping is a TOML file, ``mapping.toml`` in the folder or given::
+
+    [source]
+    kind = "real"                                   # or "simulated"
+
+    [daily_bars]
+    file = "bars/*.parquet"                         # relative to the folder; a pattern reads several files as one
+
+    [daily_bars.columns]
+    asset_id = "code"                               # another name; sh.600519, SH600519, 600519.XSHG are translated
+    day = { column = "date", format = "%Y%m%d" }    # text or whole-number dates
+    volume = { column = "vol", factor = 100 }       # lots → shares
+    amount = { column = "amt", factor = 1000 }      # thousand CNY → CNY
+    is_suspended = { column = "status", true = ["0"], false = ["1"] }
+    board = { constant = "main" }
+    ps_ttm = { missing = true }                     # a column that may be null and is not there
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+
+from rotation_pipeline.market.calendar import add_months, last_session, month_sessions, month_start
+from rotation_pipeline.market.schema import Column, Table
+from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TABLES, SOURCE_TABLES
+from rotation_pipeline.sources.base import SourceError, SourceKind
+from rotation_pipeline.sources.columns import FAILED, ColumnRule, bad_value, column_rule, parsed
+
+SUFFIXES = (".parquet", ".csv", ".csv.gz")
+DEFAULTS: dict[tuple[str, str], object] = {
+    ("fundamentals", "announcement_is_deadline"): False,
+    ("index_weights", "derivation"): None,
+}
+"""Columns that may be absent without a word in the mapping, and what stands in for them."""
+_TABLES = {table.name: table for table in SOURCE_TABLES}
+
+
+class FilesSource:
+    """Canonical tables from a folder. Files are scanned lazily: only the columns and days asked for are read.
+
+    Raises :class:`SourceError` for a folder or mapping that isn't there or names unknown tables, columns or keys.
+    """
+
+    name = "files"
+
+    def __init__(self, path: Path | str, mapping: Path | str | None = None) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise SourceError(f"source files: {self.path} is no folder; give the folder that holds one file per table")
+        inside = self.path / "mapping.toml"
+        self._mapping_path = Path(mapping) if mapping is not None else inside if inside.is_file() else None
+        self._mapping = _read_mapping(self._mapping_path)
+        self._rules = {name: _table_rules(name, self._mapping.get(name, {}), self._where) for name in _TABLES}
+        kind = self._mapping.get("source", {}).get("kind", "real")
+        if kind not in ("real", "simulated"):
+            raise SourceError(f'{self._where}: source.kind = {kind!r}; write "real" or "simulated"')
+        self.kind: SourceKind = kind
+        if not any(self.serves(name) for name in _TABLES):
+            raise SourceError(f"source files: {self.path} holds no file of a canonical table ({', '.join(_TABLES)})")
+
+    @property
+    def _where(self) -> str:
+        return str(self._mapping_path or self.path / "mapping.toml")
+
+    @cached_property
+    def version(self) -> str:
+        """Hash of the content of the files served and of the mapping."""
+        digest = hashlib.sha256()
+        for name in sorted(_TABLES):
+            for path in self._files(name):
+                digest.update(f"{name}\0{path.name}\0{path.stat().st_size}\0".encode())
+                with path.open("rb") as handle:
+                    digest.update(hashlib.file_digest(handle, "sha256").digest())
+        if self._mapping_path is not None:
+            digest.update(self._mapping_path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    def serves(self, table_name: str) -> bool:
+        """Whether the folder has a file for the table."""
+        return bool(self._files(table_name))
+
+    @cached_property
+    def _span(self) -> tuple[date, date]:
+        name = "trading_days" if self.serves("trading_days") else "daily_bars"
+        table = _TABLES[name]
+        frame, _ = self._scan(table, ["day"])
+        low, high = self._collect(
+            table, frame.select(pl.col("day").min().alias("low"), pl.col("day").max().alias("high"))
+        ).row(0)
+        if low is None:
+            raise SourceError(f"source files: {self._named(name)} has no rows")
+        first, last = month_start(low), month_start(high)
+        if low > month_sessions(first)[0]:
+            first = add_months(first, 1)
+        if high < last_session(last):
+            last = add_months(last, -1)
+        if first > last:
+            raise SourceError(
+                f"source files: {self._named(name)} runs from {low} to {high}, which holds no whole month"
+            )
+        return first, last
+
+    def span(self) -> tuple[date, date]:
+        """First and last month all of whose sessions lie between the first and last day delivered."""
+        return self._span
+
+    def fetch(self, table_name: str, first: date, last: date) -> pl.DataFrame:
+        """Rows of a table dated in [first, last], or intervals that overlap it; see :class:`Source`."""
+        table = self._table(table_name)
+        frame, raw = self._scan(table, [column.name for column in table.columns[1:]])
+        if table_name in DATED_BY:
+            day = pl.col(DATED_BY[table_name])
+            wanted = day.is_between(first, last) | day.is_null()
+        else:
+            start, end = pl.col(INTERVAL_TABLES[table_name]), pl.col(INTERVAL_ENDS[table_name])
+            wanted = (start <= last) & (end.is_null() | (end > first)) | start.is_null()
+        rows = self._collect(table, frame.filter(wanted))  # a date that could not be read is null and comes along
+        for name in raw:
+            wrong = rows.filter(pl.col(name))
+            if wrong.height:
+                raise self._bad_value(table, name.removeprefix(FAILED), wrong)
+        rows = rows.select([column.name for column in table.columns[1:]])
+        dated = DATED_BY.get(table_name) or INTERVAL_TABLES[table_name]
+        if rows[dated].null_count():
+            at = rows.filter(pl.col(dated).is_null()).row(0, named=True)
+            raise SourceError(f"source files: {self._named(table_name)} has a row without {dated}: {at}")
+        return rows
+
+    # --- files -------------------------------------------------------------------------------------------------------
+
+    def _table(self, table_name: str) -> Table:
+        if table_name not in _TABLES:
+            raise SourceError(f"source files: {table_name!r} is no canonical table; they are {', '.join(_TABLES)}")
+        return _TABLES[table_name]
+
+    def _files(self, table_name: str) -> list[Path]:
+        """Files of a table, sorted; none if it is not served."""
+        self._table(table_name)
+        pattern = self._mapping.get(table_name, {}).get("file")
+        if pattern is not None:
+            found = sorted(path for path in self.path.glob(pattern) if path.is_file())
+            if not found:
+                raise SourceError(f"{self._where}: {table_name}.file = {pattern!r} matches no file in {self.path}")
+            return found
+        found = [path for suffix in SUFFIXES if (path := self.path / f"{table_name}{suffix}").is_file()]
+        if len(found) > 1:
+            raise SourceError(
+                f"source files: table {table_name} has {len(found)} files ({', '.join(path.name for path in found)}); "
+                f'keep one, or write [{table_name}] file = "{found[0].name}" in {self._where}'
+            )
+        return found
+
+    def _named(self, table_name: str) -> str:
+        files = self._files(table_name)
+        return f"table {table_name} ({', '.join(str(path) for path in files[:3])})"
+
+    def _open(self, table: Table) -> pl.LazyFrame:
+        files = self._files(table.name)
+        if not files:
+            raise SourceError(
+                f"source files: no file for table {table.name} in {self.path}; expected {table.name}.parquet, .csv or "
+                f'.csv.gz, or [{table.name}] file = "..." in {self._where}'
+            )
+        kinds = {path.suffix == ".parquet" for path in files}
+        if len(kinds) > 1:
+            raise SourceError(f"source files: {self._named(table.name)} mixes Parquet and CSV; use one of them")
+        if kinds == {True}:
+            return pl.scan_parquet(files, glob=False)
+        # every CSV column is read as text and parsed here, so that a wrong value can be named
+        return pl.scan_csv(files, infer_schema=False, glob=False)
+
+    def _scan(self, table: Table, names: list[str]) -> tuple[pl.LazyFrame, list[str]]:
+        """Lazy canonical columns ``names``, and the names of flag columns that mark values that could not be read."""
+        frame = self._open(table)
+        found = self._schema(table, frame)
+        values: list[pl.Expr] = []
+        flags: list[str] = []
+        for name in names:
+            column, rule = table.column(name), self._rule(table, name, found)
+            if rule.column is not None and rule.column not in found:
+                raise self._missing(table, column, rule, found)
+            value, flag = parsed(column, rule, found, f"{self._named(table.name)}")
+            values.append(value.alias(name))
+            if flag is not None:
+                values.append(flag.fill_null(value=False).alias(FAILED + name))
+                values.append(pl.col(str(rule.column)).cast(pl.String).alias(bad_value(name)))
+                flags.append(FAILED + name)
+        return frame.select(values), flags
+
+    def _schema(self, table: Table, frame: pl.LazyFrame) -> pl.Schema:
+        try:
+            return frame.collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._unreadable(table, error) from error
+
+    def _collect(self, table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
+        try:
+            return frame.collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._unreadable(table, error) from error
+
+    def _unreadable(self, table: Table, error: Exception) -> SourceError:
+        return SourceError(
+            f"source files: {self._named(table.name)} can't be read; it may be truncated or no Parquet/CSV file: {error}"
+        )
+
+    def _rule(self, table: Table, name: str, found: pl.Schema) -> ColumnRule:
+        rule = self._rules[table.name].get(name)
+        if rule is not None:
+            return rule
+        if name not in found and (table.name, name) in DEFAULTS:
+            return ColumnRule(constant=DEFAULTS[table.name, name], missing=DEFAULTS[table.name, name] is None)
+        return ColumnRule(column=name)
+
+    def _missing(self, table: Table, column: Column, rule: ColumnRule, found: pl.Schema) -> SourceError:
+        way = f'{column.name} = "..."'
+        way += f" or {column.name} = {{ missing = true }}" if column.nullable else ""
+        return SourceError(
+            f"source files: {self._named(table.name)} has no column {rule.column!r} for {column.name} "
+            f"({column.meaning}; {column.unit}). Its columns are {', '.join(found)}. "
+            f"Write under [{table.name}.columns] in {self._where}: {way}"
+        )
+
+    def _bad_value(self, table: Table, name: str, wrong: pl.DataFrame) -> SourceError:
+        column = table.column(name)
+        return SourceError(
+            f"source files: {self._named(table.name)}: {wrong[bad_value(name)][0]!r} in column {name} can't be read as "
+            f"{column.type} ({column.unit}); {wrong.height} such values. Correct the file, or write the format or "
+            f"meaning of {name} under [{table.name}.columns] in {self._where}"
+        )
+
+
+def _read_mapping(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SourceError(f"source files: the mapping {path} can't be read: {error}") from error
+    for name, section in content.items():
+        if name != "source" and name not in _TABLES:
+            raise SourceError(f"{path}: [{name}] is no canonical table; they are {', '.join(_TABLES)}")
+        allowed = {"kind"} if name == "source" else {"file", "columns"}
+        if not isinstance(section, dict) or set(cast(dict[str, Any], section)) - allowed:
+            raise SourceError(f"{path}: [{name}] may hold {', '.join(sorted(allowed))}; found {section}")
+    return content
+
+
+def _table_rules(table_name: str, section: dict[str, Any], where: str) -> dict[str, ColumnRule]:
+    """Column rules of one table's section of the mapping."""
+    table = _TABLES[table_name]
+    rules: dict[str, ColumnRule] = {}
+    for name, written in section.get("columns", {}).items():
+        if name not in table.column_names[1:]:
+            raise SourceError(
+                f"{where}: [{table_name}.columns] names {name!r}, which is no column of {table_name}; "
+                f"they are {', '.join(table.column_names[1:])}"
+            )
+        rules[name] = column_rule(table.column(name), written, f"{where}: {table_name}.columns.{name}")
+    return rules

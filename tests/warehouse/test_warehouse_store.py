@@ -1,0 +1,222 @@
+"""The warehouse keeps what is stored: overwrite in one transaction, locks, layouts, full disks, bad frames."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pytest
+
+from rotation_pipeline.market.identifiers import asset_id, asset_key
+from rotation_pipeline.market.schema import ASSET_ID_FROM_KEY
+from rotation_pipeline.market.tables import TRADING_DAYS
+from rotation_pipeline.warehouse.catalog import table_named
+from rotation_pipeline.warehouse.errors import (
+    DatabaseLocked,
+    DiskFull,
+    LayoutMismatch,
+    MissingPartition,
+    PartitionInvalid,
+    WarehouseError,
+)
+from rotation_pipeline.warehouse.schemas import polars_schema
+from rotation_pipeline.warehouse.store import as_stored, open_warehouse
+
+JAN, FEB = date(2014, 1, 1), date(2014, 2, 1)
+
+
+def days(month: date, *numbers: int) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "month": [month] * len(numbers),
+            "day": [month.replace(day=number) for number in numbers],
+            "is_month_end": [False] * len(numbers),
+        }
+    )
+
+
+def trial(month: date, name: str) -> pl.DataFrame:
+    known = {"month": month, "trial_id": name, "strategy": "rotation", "configuration": "{}", "months": 1}
+    schema = polars_schema(table_named("marts.trials"))
+    return pl.DataFrame({column: [known.get(column, 0.1)] for column in schema}, schema=schema)
+
+
+def test_a_partition_is_overwritten_and_others_stay(tmp_path: Path) -> None:
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        warehouse.write({"raw.trading_days": days(JAN, 2, 3)}, [JAN], "a")
+        warehouse.write({"raw.trading_days": days(FEB, 4)}, [FEB], "a")
+        warehouse.write({"raw.trading_days": days(JAN, 6)}, [JAN], "b")
+        stored = warehouse.read("raw.trading_days")
+        assert stored["day"].to_list() == [date(2014, 1, 6), date(2014, 2, 4)]
+        assert warehouse.months("raw.trading_days") == [JAN, FEB]
+        assert warehouse.read("staging.trading_days", first=FEB).height == 1
+
+
+def test_writing_twice_gives_the_same_rows(tmp_path: Path) -> None:
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        for _ in range(2):
+            warehouse.write({"raw.trading_days": days(JAN, 2, 3)}, [JAN], "a")
+        assert warehouse.count("raw.trading_days") == 2
+
+
+def test_other_trials_survive_the_overwrite_of_a_month(tmp_path: Path) -> None:
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        warehouse.write({"marts.trials": trial(JAN, "first")}, [JAN], "a")
+        warehouse.write({"marts.trials": trial(JAN, "second")}, [JAN], "b")
+        warehouse.write({"marts.trials": trial(JAN, "second")}, [JAN], "b")
+        assert warehouse.read("marts.trials")["trial_id"].to_list() == ["first", "second"]
+
+
+def test_a_failure_inside_a_write_changes_nothing(tmp_path: Path) -> None:
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        warehouse.write({"raw.trading_days": days(JAN, 2, 3)}, [JAN], "a")
+        broken = days(JAN, 6).with_columns(pl.lit(None, dtype=pl.Boolean).alias("is_month_end"))
+        with pytest.raises(duckdb.ConstraintException):
+            warehouse.write({"raw.trading_days": broken}, [JAN], "b")
+        assert warehouse.read("raw.trading_days").height == 2
+
+
+def test_a_process_killed_in_the_middle_of_a_write_leaves_the_month_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    with open_warehouse(path) as warehouse:
+        warehouse.write({"raw.trading_days": days(JAN, 2, 3)}, [JAN], "a")
+    script = textwrap.dedent(
+        f"""
+        import os, signal
+        from pathlib import Path
+        from rotation_pipeline.warehouse.store import open_warehouse
+        with open_warehouse(Path({str(path)!r})) as warehouse, warehouse.transaction():
+            warehouse.connection.execute("DELETE FROM raw.trading_days")
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    died = subprocess.run([sys.executable, "-c", script], check=False)
+    assert died.returncode == -9
+    with open_warehouse(path) as warehouse:
+        assert warehouse.read("raw.trading_days").height == 2
+        warehouse.write({"raw.trading_days": days(JAN, 6)}, [JAN], "b")
+        assert warehouse.read("raw.trading_days").height == 1
+
+
+def test_the_error_of_a_locked_file_names_its_holder(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    script = textwrap.dedent(
+        f"""
+        import sys
+        from pathlib import Path
+        from rotation_pipeline.warehouse.store import open_warehouse
+        with open_warehouse(Path({str(path)!r})):
+            print("open", flush=True)
+            sys.stdin.read()
+        """
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == "open"
+        with pytest.raises(DatabaseLocked, match=rf"PID {holder.pid} \(") as caught, open_warehouse(path):
+            pass
+        assert "try again" in str(caught.value)
+        assert holder.stdin is not None
+        holder.stdin.close()
+        holder.wait()
+
+
+def test_a_database_of_another_layout_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    with open_warehouse(path) as warehouse:
+        warehouse.write({"raw.trading_days": days(JAN, 2)}, [JAN], "a")
+        warehouse.connection.execute(
+            "UPDATE meta.layout SET definition = 'older' WHERE table_name = 'raw.daily_bars'"
+        )
+    for read_only in (False, True):
+        with pytest.raises(LayoutMismatch, match=r"raw\.daily_bars"), open_warehouse(path, read_only=read_only):
+            pass
+    connection = duckdb.connect(str(path), read_only=True)
+    assert connection.execute("SELECT count(*) FROM raw.trading_days").fetchone() == (1,)
+    connection.close()
+
+
+def test_a_missing_file_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="rotation run"), open_warehouse(tmp_path / "none.duckdb", read_only=True):
+        pass
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "text.duckdb"
+    path.write_text("this is no database" * 1000)
+    with pytest.raises(WarehouseError, match=r"text\.duckdb"), open_warehouse(path):
+        pass
+
+
+def test_a_full_disk_is_told_and_rolled_back(tmp_path: Path) -> None:
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        warehouse.write({"raw.trading_days": days(JAN, 2)}, [JAN], "a")
+        with pytest.raises(DiskFull, match="Free some space"), warehouse.transaction():
+            warehouse.connection.execute("DELETE FROM raw.trading_days")
+            raise duckdb.IOException("Could not write file: No space left on device")
+        assert warehouse.count("raw.trading_days") == 1
+
+
+def test_frames_that_do_not_fit_are_refused_by_name() -> None:
+    good = days(JAN, 2)
+    with pytest.raises(PartitionInvalid, match=r"raw\.trading_days: columns missing \['is_month_end'\]"):
+        as_stored(TRADING_DAYS, good.drop("is_month_end"), [JAN])
+    with pytest.raises(PartitionInvalid, match=r"unknown \['extra'\]"):
+        as_stored(TRADING_DAYS, good.with_columns(pl.lit(1).alias("extra")), [JAN])
+    with pytest.raises(PartitionInvalid, match="2014-02"):
+        as_stored(TRADING_DAYS, good, [FEB])
+    with pytest.raises(PartitionInvalid, match=r"raw\.trading_days"):
+        as_stored(TRADING_DAYS, good.with_columns(pl.lit("x").alias("day")), [JAN])
+
+
+def test_pandas_frames_are_stored_with_nan_as_null(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "month": pd.to_datetime(["2014-01-01"]), "day": pd.to_datetime(["2014-01-02"]), "index_return": [float("nan")],
+            "volatility": [0.1], "downside_deviation": [0.1], "turnover_ratio": [None], "drawdown": [0.0], "trend": [0.0],
+        }
+    )  # fmt: skip
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        from rotation_pipeline.regimes.tables import FEATURES
+
+        warehouse.write({"intermediate.index_features": as_stored(FEATURES, frame, [JAN])}, [JAN], "a")
+        stored = warehouse.query("SELECT count(*) AS n FROM intermediate.index_features WHERE index_return IS NULL AND run_id = 'a'")
+        assert stored["n"][0] == 1
+
+
+def test_a_missing_month_is_named_with_its_remedy(tmp_path: Path) -> None:
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        with pytest.raises(MissingPartition, match=r"raw\.trading_days has no rows of 2014-01 and 1 more months; ask again"):
+            warehouse.require("raw.trading_days", [JAN, FEB], "ask again")
+
+
+def test_reading_only_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    with open_warehouse(path):
+        pass
+    with open_warehouse(path, read_only=True) as warehouse, pytest.raises(WarehouseError, match="reading only"):
+        warehouse.write({"raw.trading_days": days(JAN, 2)}, [JAN], "a")
+
+
+def test_an_unknown_table_or_column_is_refused(tmp_path: Path) -> None:
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        with pytest.raises(WarehouseError, match=r"did you mean marts\.weights"):
+            warehouse.read("marts.weight")
+        with pytest.raises(KeyError, match="no column 'pe'"):
+            warehouse.read("raw.daily_valuation", pe=1)
+
+
+def test_the_readable_identifier_in_sql_is_the_one_in_python() -> None:
+    connection = duckdb.connect()
+    names = ["600519.SH", "000001.SZ", "830799.BJ", "000016.SH", "999999.SZ"]
+    for name in names:
+        row = connection.execute(f"SELECT {ASSET_ID_FROM_KEY} FROM (SELECT {asset_key(name)} AS asset_key)").fetchone()
+        assert row == (name,)
+        assert asset_id(asset_key(name)) == name
+    assert sorted(names) == [asset_id(key) for key in sorted(asset_key(name) for name in names)]
