@@ -124,12 +124,7 @@ def _recorded(settings: Settings) -> Iterator[tuple[Warehouse, Settings]]:
         hint = f"; there are {', '.join(others)} (--database FILE)" if others else ""
         raise WarehouseError(f"there is no database at {path}; make one with `rotation run`{hint}")
     with open_warehouse(path, read_only=True, threads=settings.threads) as warehouse:
-        latest = warehouse.query(
-            "SELECT r.settings FROM meta.runs AS r JOIN meta.executions AS e USING (run_id) ORDER BY e.finished_at DESC LIMIT 1"
-        )
-        if not latest.height:
-            raise WarehouseError(f"{path} holds no finished run; `rotation run` makes one")
-        yield warehouse, stored_settings(latest["settings"][0], database=path, output=settings.output)
+        yield warehouse, stored_settings(warehouse.latest_run()["settings"], database=path, output=settings.output)
 
 
 @contextmanager
@@ -310,17 +305,14 @@ def status(
                 "table": name, "rows": warehouse.count(name), "months": len(months),
                 "first": f"{months[0]:%Y-%m}" if months else None, "last": f"{months[-1]:%Y-%m}" if months else None,
             })
-        runs = warehouse.query(
-            "SELECT r.run_id, r.source, r.source_kind, r.source_version, r.code_version, max(e.finished_at) AS finished "
-            "FROM meta.runs AS r JOIN meta.executions AS e USING (run_id) GROUP BY ALL ORDER BY finished DESC"
-        ).to_dicts()
+        runs = warehouse.runs()
         where = str(warehouse.path)
     if as_json:
         sys.stdout.write(json.dumps({"database": where, "runs": runs, "tables": rows}, default=str) + "\n")
         return
     out.print(f"database {where}", highlight=False, soft_wrap=True)
     for item in runs:
-        out.print(f"run {item['run_id']}  {item['source_kind']} data of {item['source']}  code {item['code_version']}  {item['finished']:%Y-%m-%d %H:%M} UTC", highlight=False)
+        out.print(f"run {item['run_id']}  {item['source_kind']} data of {item['source']}  code {item['code_version']}  {item['finished_at']:%Y-%m-%d %H:%M} UTC", highlight=False)
     out.print(_rich_table(rows))
 
 

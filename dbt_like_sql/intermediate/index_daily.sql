@@ -7,7 +7,7 @@ columns:
   month: {type: DATE, unit: date, meaning: "partition"}
   day: {type: DATE, unit: date, meaning: "trading day"}
   index_id: {type: VARCHAR, unit: identifier, meaning: "benchmark index"}
-  close: {type: DOUBLE, unit: index points, meaning: "close", minimum: 0}
+  close: {type: DOUBLE, unit: "index points", meaning: "close", minimum: 0}
   ret: {type: DOUBLE, unit: fraction, meaning: "close / the one before − 1", missing: "first day stored", minimum: -1}
   amount: {type: DOUBLE, unit: CNY, meaning: "turnover of the members", missing: "not given by the source", minimum: 0}
 */

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -59,10 +58,7 @@ def read_history(backtest: pd.DataFrame) -> History:
         empty = np.empty((0, len(ORDER)))
         return History((), empty, empty, empty)
     wide = {
-        name: cast(
-            pd.DataFrame,
-            backtest.pivot(index="month", columns="strategy", values=name).reindex(columns=list(ORDER)).sort_index(),
-        )
+        name: backtest.pivot(index="month", columns="strategy", values=name).reindex(columns=list(ORDER)).sort_index()
         for name in ("gross_return", "factor_turnover", "book_turnover")
     }
     months = tuple(as_month(month) for month in wide["gross_return"].index)

@@ -19,9 +19,8 @@ from rotation_pipeline.allocation.scores import Floats
 from rotation_pipeline.backtest import measures as m
 from rotation_pipeline.backtest.history import BENCHMARK, ORDER, History, read_history
 from rotation_pipeline.backtest.options import BacktestOptions
-from rotation_pipeline.backtest.resampling import percentile_interval, resampled_moments
+from rotation_pipeline.backtest.resampling import percentile_interval, resampled_moments, stationary_months
 from rotation_pipeline.backtest.tables import MEASURES
-from rotation_pipeline.regimes.statistics import stationary_bootstrap_indices
 
 MEASURE_NAMES: tuple[str, ...] = tuple(
     sorted(
@@ -69,7 +68,6 @@ RISK_ADJUSTED = (
 )
 """Null below three months."""
 INTERVAL_MEASURES = ("annualised_return", "excess_return", "information_ratio", "sharpe")
-_SEED_TAG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +240,7 @@ def _drawdown_dates(part: History, net: Floats) -> Floats:
 def _intervals(part: History, month: pd.Timestamp, options: BacktestOptions) -> dict[str, tuple[Floats, Floats]]:
     """Percentile intervals of INTERVAL_MEASURES at the default cost, (S,) each; months are drawn for all series together."""
     net, width, year = part.net(options.cost_bp), len(ORDER), options.periods_per_year
-    count = net.shape[0]
-    indices = stationary_bootstrap_indices(
-        count, options.mean_block, options.resamples, (options.seed, month.year, month.month, _SEED_TAG, count)
-    )
+    indices = stationary_months(net.shape[0], month, options)
     growth = np.log1p(np.maximum(net, -1.0 + 1e-12))
     difference = net - net[:, [ORDER.index(BENCHMARK)]]
     mean, spread = resampled_moments(np.ascontiguousarray(np.hstack([net, difference, growth])), indices)

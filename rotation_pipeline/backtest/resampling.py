@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from numba import njit
+
+from rotation_pipeline.backtest.options import BacktestOptions
+from rotation_pipeline.regimes.statistics import stationary_bootstrap_indices
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -43,3 +47,9 @@ def percentile_interval(draws: Floats, confidence: float) -> tuple[Floats, Float
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
     return np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+
+
+def stationary_months(count: int, month: pd.Timestamp, options: BacktestOptions) -> Indices:
+    """(B, count) resampled positions for statistics as of ``month``: the same draws wherever the same months are resampled."""
+    seed = (options.seed, month.year, month.month, count)
+    return stationary_bootstrap_indices(count, options.mean_block, options.resamples, seed)

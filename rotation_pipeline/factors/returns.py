@@ -8,23 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from rotation_pipeline.factors import holding
 from rotation_pipeline.factors.errors import BadInput, MissingExposures, MissingInput
-from rotation_pipeline.factors.inputs import floats, ordered_months, require_columns
+from rotation_pipeline.factors.inputs import as_days, floats, ordered_months, require_columns, require_sorted
 from rotation_pipeline.factors.options import FactorOptions
 from rotation_pipeline.factors.paths import MonthPaths, month_paths
 from rotation_pipeline.factors.statistics import Floats
 from rotation_pipeline.factors.styles import SERIES, STYLES
 from rotation_pipeline.factors.tables import GROUPS, LONGSHORT, LONGSHORT_DAILY
 from rotation_pipeline.market.calendar import add_months
+from rotation_pipeline.market.schema import Table
 
 Ints = NDArray[np.int64]
+Columns = dict[str, NDArray[Any]]
+"""Columns of a table by name, of one length."""
 SORTED_SERIES: tuple[str, ...] = tuple(sorted(SERIES))
 """Series in the order of the tables' keys."""
 
@@ -68,26 +72,34 @@ def formations(exposures: pl.DataFrame, months: Sequence[date]) -> dict[date, Fo
         "marts.factor_exposures",
         ("month", "asset_key", "factor", "score", "quantile", "in_coverage", "in_tradable"),
     )
+    width = len(SORTED_SERIES)
+    rows = exposures.filter(pl.col("month").is_in(list(months)))
+    unknown = rows.filter(~pl.col("factor").is_in(SORTED_SERIES))
+    if unknown.height:
+        raise BadInput(f"marts.factor_exposures holds the unknown series {unknown['factor'][0]!r}")
+    series = pl.col("factor").cast(pl.Enum(SORTED_SERIES)).to_physical().cast(pl.Int64)
+    rows = rows.with_columns(series.alias("series")).sort("month", "asset_key", "series")
+    stamps, place = as_days(rows["month"].to_numpy()), rows["series"].to_numpy()
+    score, group = floats(rows, "score"), rows["quantile"].fill_null(0).to_numpy().astype(np.int64)
+    keys = rows["asset_key"].to_numpy().astype(np.int32)
+    covered, tradable = rows["in_coverage"].to_numpy(), rows["in_tradable"].to_numpy()
     out: dict[date, Formation] = {}
-    rows = exposures.filter(pl.col("month").is_in(list(months))).sort("month", "asset_key", "factor")
-    for (month,), part in rows.partition_by("month", as_dict=True, maintain_order=True).items():
-        n, extra = divmod(part.height, len(SORTED_SERIES))
-        keys = part["asset_key"].to_numpy().reshape(-1, len(SORTED_SERIES)) if not extra else np.empty((0, 1))
-        if extra or part["factor"].to_list() != list(SORTED_SERIES) * n or not (keys == keys[:, :1]).all():
+    for stamp in np.unique(stamps):
+        month: date = stamp.item()
+        part = slice(int(np.searchsorted(stamps, stamp, "left")), int(np.searchsorted(stamps, stamp, "right")))
+        complete = place[part].size % width == 0 and np.equal(place[part].reshape(-1, width), np.arange(width)).all()
+        key = keys[part].reshape(-1, width) if complete else np.empty((1, width))
+        if not complete or not np.equal(key, key[:, :1]).all():
             raise BadInput(
-                f"marts.factor_exposures of {month:%Y-%m}: every member needs each of the {len(SORTED_SERIES)} series once; "
+                f"marts.factor_exposures of {month:%Y-%m}: every member needs each of the {width} series once; "
                 "compute the month again"
             )
-
-        def block(values: NDArray[np.generic], n: int = n) -> NDArray[np.generic]:
-            return np.ascontiguousarray(values.reshape(n, len(SORTED_SERIES)).T)
-
         out[month] = Formation(
-            keys[:, 0].astype(np.int32),
-            block(floats(part, "score")).astype(np.float64),
-            block(part["quantile"].fill_null(0).to_numpy()).astype(np.int64),
-            block(part["in_coverage"].to_numpy()).astype(np.bool_),
-            block(part["in_tradable"].to_numpy())[0].astype(np.bool_),
+            np.ascontiguousarray(key[:, 0]),
+            np.ascontiguousarray(score[part].reshape(-1, width).T),
+            np.ascontiguousarray(group[part].reshape(-1, width).T),
+            np.ascontiguousarray(covered[part].reshape(-1, width).T),
+            np.ascontiguousarray(tradable[part].reshape(-1, width)[:, 0]),
         )
     return out
 
@@ -109,85 +121,27 @@ def formation_before(found: dict[date, Formation], month: date, first_month: dat
     )
 
 
-@njit(cache=True)
-def group_paths(group: Ints, row: Ints, weight: Floats, growth: Floats, n_groups: int) -> tuple[Floats, Ints]:
-    """Value path of each bought-and-held group and the number of its names.
-
-    Args:
-        group: 1 … n_groups, 0 for none, shape (n,). row: row of ``growth``, −1 for a value that stays 1, shape (n,).
-        weight: weight at purchase, NaN or ≤ 0 leaves the name out of the path (not of the count), shape (n,).
-        growth: shape (assets, days).
-
-    Returns:
-        Paths of shape (n_groups, days), NaN for a group without weight; counts of shape (n_groups,).
-    """
-    days = growth.shape[1]
-    paths, mass, count = np.zeros((n_groups, days)), np.zeros(n_groups), np.zeros(n_groups, np.int64)
-    for i in range(group.size):
-        g = group[i] - 1
-        if g < 0:
-            continue
-        count[g] += 1
-        if not weight[i] > 0.0:
-            continue
-        mass[g] += weight[i]
-        for d in range(days):
-            paths[g, d] += weight[i] * (growth[row[i], d] if row[i] >= 0 else 1.0)
-    for g in range(n_groups):
-        for d in range(days):
-            paths[g, d] = paths[g, d] / mass[g] if mass[g] > 0.0 else np.nan
-    return paths, count
-
-
-def group_turnover(
-    group: Ints, asset_key: NDArray[np.int32], group_before: Ints, key_before: NDArray[np.int32], which: int
-) -> float:
-    """Share of the names in group ``which`` that were not in it at the formation before; NaN for an empty group."""
-    now = asset_key[group == which]
-    if now.size == 0:
-        return float("nan")
-    return int(np.count_nonzero(~np.isin(now, key_before[group_before == which]))) / now.size
-
-
-def book_weights(group: Ints, n_groups: int) -> Floats:
-    """Equal-weighted long-short book: +1/n in the top group, −1/n in the bottom one; 0 throughout if either is empty."""
-    top, bottom = group == n_groups, group == 1
-    weights = np.zeros(group.size)
-    if top.any() and bottom.any():
-        weights[top] = 1.0 / np.count_nonzero(top)
-        weights[bottom] = -1.0 / np.count_nonzero(bottom)
-    return weights
-
-
-def drifted_weights(weights: Floats, returns: Floats) -> Floats:
-    """Weights after a month without trading, each leg measured in its own value (legs still sum to ±1).
-
-    A leg that lost everything has no weight left.
-    """
-    grown = weights * (1.0 + returns)
-    out = np.zeros(weights.size)
-    for leg in (grown > 0.0, grown < 0.0):
-        if leg.any():
-            out[leg] = grown[leg] / abs(sum(grown[leg].tolist()))
+def _market_values(snapshot: pl.DataFrame, months: Sequence[date]) -> dict[date, tuple[NDArray[np.int32], Floats]]:
+    """Keys, rising, and total market values (CNY, NaN unknown) of each month."""
+    require_columns(snapshot, "intermediate.stock_snapshot", ("month", "asset_key", "total_market_value"))
+    rows = snapshot.select("month", "asset_key", "total_market_value").filter(pl.col("month").is_in(list(months)))
+    rows = rows.sort("month", "asset_key")
+    require_sorted(rows, "intermediate.stock_snapshot", ("month", "asset_key"))
+    stamps, keys = as_days(rows["month"].to_numpy()), rows["asset_key"].to_numpy().astype(np.int32)
+    values = floats(rows, "total_market_value")
+    out: dict[date, tuple[NDArray[np.int32], Floats]] = {}
+    for month in months:
+        low, high = (
+            np.searchsorted(stamps, np.datetime64(month, "D")),
+            np.searchsorted(stamps, np.datetime64(month, "D"), "right"),
+        )
+        if low == high:
+            raise MissingInput(f"intermediate.stock_snapshot has no row for {month:%Y-%m}; value weights need it")
+        out[month] = keys[low:high], values[low:high]
     return out
 
 
-def book_turnover(
-    weights: Floats, asset_key: NDArray[np.int32], before: Floats, key_before: NDArray[np.int32]
-) -> float:
-    """½ Σ|w − w before| over the names of both books, each weight 0 where the name is absent; 2 changes every name."""
-    names = np.union1d(asset_key, key_before)
-    change = np.zeros(names.size)
-    change[np.searchsorted(names, asset_key)] += weights
-    change[np.searchsorted(names, key_before)] -= before
-    return 0.5 * sum(np.abs(change).tolist())
-
-
-def _market_values(snapshot: pl.DataFrame, month: date, keys: NDArray[np.int32]) -> Floats:
-    rows = snapshot.filter(pl.col("month") == month).sort("asset_key")
-    if rows.height == 0:
-        raise MissingInput(f"intermediate.stock_snapshot has no row for {month:%Y-%m}; value weights need it")
-    known, values = rows["asset_key"].to_numpy(), floats(rows, "total_market_value")
+def _aligned(known: NDArray[np.int32], values: Floats, keys: NDArray[np.int32]) -> Floats:
     at = np.minimum(np.searchsorted(known, keys), known.size - 1)
     return np.where(known[at] == keys, values[at], np.nan)
 
@@ -216,67 +170,70 @@ def _held_rows(this: _Month) -> Ints:
     return rows
 
 
-def _turnover_of_book(this: _Month, series: int, weights: Floats, n_groups: int) -> float:
-    none = np.empty(0), np.empty(0, np.int32)
-    before, keys = none
-    if this.earlier is not None and this.earlier_paths is not None:
-        keys = this.earlier.asset_key
-        before = drifted_weights(
-            book_weights(this.earlier.group[series], n_groups), this.earlier_paths.returns(keys, absent=0.0)
-        )
-    return book_turnover(weights, this.formation.asset_key, before, keys)
+def _turnovers(this: _Month, n_groups: int) -> tuple[Floats, Floats]:
+    """Turnover of each group (NaN in a first month), (series, groups), and of each book (1 in a first month), (series,)."""
+    formation, earlier = this.formation, this.earlier
+    weights = holding.book_weights(formation.group, n_groups)
+    series, n = formation.group.shape
+    if earlier is None or this.earlier_paths is None:
+        nowhere = np.full(n, -1, np.int64)
+        return np.full((series, n_groups), np.nan), holding.book_turnover(weights, np.empty((series, 0)), nowhere)
+    at = np.minimum(np.searchsorted(earlier.asset_key, formation.asset_key), earlier.asset_key.size - 1)
+    match = np.where(earlier.asset_key[at] == formation.asset_key, at, -1).astype(np.int64)
+    returns = this.earlier_paths.returns(earlier.asset_key, absent=0.0)
+    before = holding.drifted_weights(holding.book_weights(earlier.group, n_groups), returns)
+    return (
+        holding.group_turnover(formation.group, earlier.group, match, n_groups),
+        holding.book_turnover(weights, before, match),
+    )
 
 
-def _daily(path: Floats) -> Floats:
-    """Daily returns of a value path that starts at 1, shape (days,)."""
-    return path / np.concatenate((np.ones(1), path[:-1])) - 1.0
+def _daily_spread(paths: Floats) -> Floats:
+    """Daily return of the top group minus that of the bottom one, (series, days), from paths that start at 1."""
+    opened = np.concatenate((np.ones((*paths.shape[:2], 1)), paths[:, :, :-1]), axis=2)
+    daily = paths / opened - 1.0
+    return daily[:, -1] - daily[:, 0]
 
 
-def _month_rows(
-    this: _Month, options: FactorOptions
-) -> tuple[list[dict[str, object]], list[dict[str, object]], list[dict[str, object]]]:
-    formation, n_groups = this.formation, options.n_groups
-    rows, stamp = _held_rows(this), pd.Timestamp(this.month)
-    equal = np.ones(formation.asset_key.size)
-    longshort: list[dict[str, object]] = []
-    groups: list[dict[str, object]] = []
-    daily: list[dict[str, object]] = []
-    for s, name in enumerate(SORTED_SERIES):
-        group = formation.group[s]
-        even, count = group_paths(group, rows, equal, this.paths.growth, n_groups)
-        valued, _ = group_paths(group, rows, this.market_value, this.paths.growth, n_groups)
-        for g in range(n_groups):
-            turnover = np.nan
-            if this.earlier is not None:
-                turnover = group_turnover(
-                    group, formation.asset_key, this.earlier.group[s], this.earlier.asset_key, g + 1
-                )
-            groups.append({
-                "month": stamp, "factor": name, "quantile": g + 1, "n": int(count[g]), "return_equal": even[g, -1] - 1.0,
-                "return_value": valued[g, -1] - 1.0, "turnover": turnover,
-            })  # fmt: skip
-        longshort.append({
-            "month": stamp, "factor": name, "kind": "style" if name in STYLES else "raw",
-            "long_short": even[-1, -1] - even[0, -1], "long_short_value_weighted": valued[-1, -1] - valued[0, -1],
-            "n_long": int(count[-1]), "n_short": int(count[0]), "n_members": formation.asset_key.size,
-            "book_turnover": _turnover_of_book(this, s, book_weights(group, n_groups), n_groups),
-        })  # fmt: skip
-        held = even if options.weighting == "equal" else valued
-        spread = _daily(held[-1]) - _daily(held[0])
-        daily.extend(
-            {"month": stamp, "day": day, "factor": name, "long_short": value}
-            for day, value in zip(this.paths.days, spread, strict=True)
-        )
+def _month_columns(this: _Month, options: FactorOptions) -> tuple[Columns, Columns, Columns]:
+    """Columns of the three tables for one month, in the order of their keys."""
+    formation, n_groups, series = this.formation, options.n_groups, len(SORTED_SERIES)
+    rows, stamp, names = _held_rows(this), np.datetime64(this.month, "ns"), np.array(SORTED_SERIES, dtype=object)
+    ones = np.ones(formation.asset_key.size)
+    even, count = holding.group_paths(formation.group, rows, ones, this.paths.growth, n_groups)
+    valued, _ = holding.group_paths(formation.group, rows, this.market_value, this.paths.growth, n_groups)
+    group_turnover, book_turnover = _turnovers(this, n_groups)
+    longshort: Columns = {
+        "month": np.full(series, stamp), "factor": names,
+        "kind": np.array(["style" if name in STYLES else "raw" for name in SORTED_SERIES], dtype=object),
+        "long_short": even[:, -1, -1] - even[:, 0, -1],
+        "long_short_value_weighted": valued[:, -1, -1] - valued[:, 0, -1],
+        "n_long": count[:, -1], "n_short": count[:, 0], "n_members": np.full(series, formation.asset_key.size),
+        "book_turnover": book_turnover,
+    }  # fmt: skip
+    groups: Columns = {
+        "month": np.full(series * n_groups, stamp), "factor": np.repeat(names, n_groups),
+        "quantile": np.tile(np.arange(1, n_groups + 1), series), "n": count.ravel(),
+        "return_equal": even[:, :, -1].ravel() - 1.0, "return_value": valued[:, :, -1].ravel() - 1.0,
+        "turnover": group_turnover.ravel(),
+    }  # fmt: skip
+    spread, days = _daily_spread(even if options.weighting == "equal" else valued), this.paths.days
+    daily: Columns = {
+        "month": np.full(spread.size, stamp), "day": np.repeat(days.astype("datetime64[ns]"), series),
+        "factor": np.tile(names, days.size), "long_short": np.ascontiguousarray(spread.T).ravel(),
+    }  # fmt: skip
     return longshort, groups, daily
 
 
-def _frame(rows: list[dict[str, object]], names: list[str], key: Sequence[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=names)
-    dates = {name: "datetime64[ns]" for name in ("month", "day") if name in names}
-    counts = {name: "int32" for name in ("quantile", "n", "n_long", "n_short", "n_members") if name in names}
-    texts = {name: "object" for name in ("factor", "kind") if name in names}
-    numbers = {name: "float64" for name in names if name not in dates | counts | texts}
-    return frame.astype(dates | counts | texts | numbers).sort_values(list(key), kind="stable").reset_index(drop=True)
+def frame_of(parts: Sequence[Columns], table: Table) -> pd.DataFrame:
+    """Parts put one under the other as a frame of a table's columns and pandas types, sorted by its key; NaN is null."""
+    types = {"DATE": "datetime64[ns]", "INTEGER": "int32", "VARCHAR": "object", "DOUBLE": "float64"}
+    columns = {
+        column.name: np.concatenate([np.asarray(part[column.name]) for part in parts]) if parts else np.empty(0)
+        for column in table.columns
+    }
+    frame = pd.DataFrame(columns).astype({column.name: types[column.type] for column in table.columns})
+    return frame.sort_values(list(table.key), kind="stable").reset_index(drop=True)
 
 
 def long_short_returns(
@@ -330,21 +287,17 @@ def long_short_returns(
         add_months(month, -1) for month, _, earlier in plan if earlier is not None
     }
     paths = month_paths(bars, needed)
-    longshort: list[dict[str, object]] = []
-    groups: list[dict[str, object]] = []
-    daily: list[dict[str, object]] = []
+    values = _market_values(snapshot, [add_months(month, -1) for month, _, _ in plan])
+    months_columns: list[tuple[Columns, Columns, Columns]] = []
     for month, formation, earlier in plan:
         before = add_months(month, -1)
-        value = _market_values(snapshot, before, formation.asset_key)
+        value = _aligned(*values[before], formation.asset_key)
         earlier_paths = paths[before] if earlier is not None else None
-        parts = _month_rows(_Month(month, formation, paths[month], value, earlier, earlier_paths), options)
-        for collected, part in zip((longshort, groups, daily), parts, strict=True):
-            collected.extend(part)
-    return LongShortResult(
-        _frame(longshort, LONGSHORT.stored_names, LONGSHORT.key),
-        _frame(groups, GROUPS.stored_names, GROUPS.key),
-        _frame(daily, LONGSHORT_DAILY.stored_names, LONGSHORT_DAILY.key),
-    )
+        months_columns.append(
+            _month_columns(_Month(month, formation, paths[month], value, earlier, earlier_paths), options)
+        )
+    tables = (LONGSHORT, GROUPS, LONGSHORT_DAILY)
+    return LongShortResult(*(frame_of([part[k] for part in months_columns], table) for k, table in enumerate(tables)))
 
 
 def longshort_wide(longshort: pd.DataFrame, weighting: str = "equal") -> pd.DataFrame:

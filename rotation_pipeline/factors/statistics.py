@@ -13,6 +13,7 @@ covariance matrix, Econometrica 55; (1994), Automatic lag selection, Review of E
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -115,6 +116,51 @@ def _drawdown(x: Floats) -> float:
         peak = max(peak, wealth)
         worst = min(worst, wealth / peak - 1.0)
     return worst
+
+
+class Description(NamedTuple):
+    """What a tear sheet says about one series; NaN where it can't be said (see the functions of the same names)."""
+
+    n: int
+    mean: float
+    newey_west_t: float
+    ratio: float
+    share_above_zero: float
+    max_drawdown: float
+
+
+@njit(cache=True)
+def _describe(x: Floats, lags: int) -> tuple[float, float, float, float, float]:
+    if x.size == 0:
+        return np.nan, np.nan, np.nan, np.nan, np.nan
+    above = 0
+    for value in x:
+        above += value > 0.0
+    t, ratio, centre = np.nan, np.nan, _mean(x)
+    if x.size > 2 and not _is_constant(x):
+        t, ratio = _long_run_t(x, lags), centre / _standard_deviation(x)
+    return centre, t, ratio, above / x.size, _drawdown(x)
+
+
+def describe(x: ArrayLike) -> Description:
+    """Mean, Newey-West t, mean / deviation, share above 0 and drawdown of one series in one pass over Python."""
+    values = present(x)
+    return Description(values.size, *_describe(values, newey_west_lags(values.size)))
+
+
+@njit(cache=True)
+def column_means(table: Floats) -> Floats:
+    """Mean of the numbers in each column, shape (columns,); NaN for a column without any."""
+    out = np.full(table.shape[1], np.nan)
+    for j in range(table.shape[1]):
+        total, count = 0.0, 0
+        for i in range(table.shape[0]):
+            if not np.isnan(table[i, j]):
+                total += table[i, j]
+                count += 1
+        if count:
+            out[j] = total / count
+    return out
 
 
 def mean(x: ArrayLike) -> float:

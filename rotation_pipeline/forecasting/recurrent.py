@@ -99,8 +99,8 @@ class StackedLSTM:
     def backward(self, dh_last: Tensor) -> None:
         """Write the gradients given dLoss/dh_T (seeds × hidden × windows); uses the gates up, so once per forward."""
         h, n, s, last = self.hidden, self.n, self.seeds, self.layers - 1
-        for gradient in self.gradients.values():
-            gradient.zero_()
+        # summed in buffers of their own: a product into a strided slice falls back to one call a seed
+        totals = [torch.zeros_like(self.parameters["w_hh_0" if k == 0 else f"w_{k}"], memory_format=torch.contiguous_format) for k in range(self.layers)]
         dh = [torch.zeros(s, h, n) for _ in range(self.layers)]
         dh[last].copy_(dh_last)
         dc = [torch.zeros(s, h, n) for _ in range(self.layers)]
@@ -115,16 +115,17 @@ class StackedLSTM:
                 if k == 0:
                     cells.add_shifted(months_flat, layer.gates_flat[t], t, months.shape[2], s * 4 * h, n)
                     if t > 0:
-                        self.gradients["w_hh_0"].baddbmm_(gates, layer.z[t].transpose(1, 2))
+                        totals[0].baddbmm_(gates, layer.z[t].transpose(1, 2))
                         torch.bmm(self.parameters["w_hh_0"].transpose(1, 2), gates, out=dh[0])
                     continue
                 sums[k] += gates
-                self.gradients[f"w_{k}"].baddbmm_(gates, layer.z[t].transpose(1, 2))
+                totals[k].baddbmm_(gates, layer.z[t].transpose(1, 2))
                 torch.bmm(self.parameters[f"w_{k}"].transpose(1, 2), gates, out=dz)
                 dh[k].copy_(dz[:, h:])
                 cells.add_masked(dh[k - 1].numpy().reshape(-1), dz.numpy().reshape(-1), self._masks[k - 1], 2 * h, s, h, n)
-        self.gradients["w_ih_0"].baddbmm_(months, self._batch_months.transpose(1, 2))
+        self.gradients["w_ih_0"].copy_(torch.bmm(months, self._batch_months.transpose(1, 2)))
         for k in range(self.layers):
+            self.gradients["w_hh_0" if k == 0 else f"w_{k}"].copy_(totals[k])
             bias = (months if k == 0 else sums[k]).sum(2)
             self.gradients[f"b_ih_{k}"].copy_(bias)
             self.gradients[f"b_hh_{k}"].copy_(bias)

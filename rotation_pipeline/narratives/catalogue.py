@@ -71,8 +71,12 @@ _INDEX = (
     FactSpec("return_3m", "return", "index", "fraction", "return", _INDEX_RETURN),
     FactSpec("return_12m", "return", "index", "fraction", "return", _INDEX_RETURN),
     FactSpec("return_percentile", "percentile", "index", "percentile", "none", _INDEX_RETURN),
-    FactSpec("volatility", "volatility", "index", "fraction_per_year", "volatility", "intermediate.index_features.volatility"),
-    FactSpec("volatility_percentile", "percentile", "index", "percentile", "none", "intermediate.index_features.volatility"),
+    FactSpec(
+        "volatility", "volatility", "index", "fraction_per_year", "volatility", "intermediate.index_features.volatility"
+    ),
+    FactSpec(
+        "volatility_percentile", "percentile", "index", "percentile", "none", "intermediate.index_features.volatility"
+    ),
     FactSpec("drawdown", "drawdown", "index", "fraction", "return", "intermediate.index_features.drawdown"),
     FactSpec("trend", "comparison", "index", "fraction", "return", "intermediate.index_features.trend"),
 )

@@ -2,7 +2,8 @@
 
 ``history.py`` indexes the input frames by month; this module does the arithmetic of one month: returns are compounded,
 Π(1 + r) − 1, percentiles are (values below + ½ the other equal ones) / 11 among the last 12 months (0 lowest,
-100 highest), ranks start at 1 for the highest, equal values share the better rank.
+100 highest), ranks start at 1 for the highest, equal values share the better rank. The last month of a quarter also has the quarter's
+result of the strategy, so its narrative tells the quarter as well.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ import pandas as pd
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.narratives.catalogue import CATALOGUE, FACT_IDS, decimals
 from rotation_pipeline.narratives.hints import HINTS, Snapshot
-from rotation_pipeline.narratives.history import BASELINE, HEADLINE, History, NarrativeInputError, NarrativeInputs, month_number
+from rotation_pipeline.narratives.history import (
+    BASELINE,
+    HEADLINE,
+    History,
+    NarrativeInputError,
+    NarrativeInputs,
+    month_number,
+)
 from rotation_pipeline.narratives.options import NarrativeOptions
 from rotation_pipeline.narratives.tables import FACTS
 
@@ -68,7 +76,9 @@ def ranks(values: dict[str, float]) -> dict[str, int]:
     return {name: 1 + sum(other > value for other in values.values()) for name, value in values.items()}
 
 
-def favoured_style(weights: dict[str, float], forecasts: dict[str, float], equal_weight_active_share: float) -> str | None:
+def favoured_style(
+    weights: dict[str, float], forecasts: dict[str, float], equal_weight_active_share: float
+) -> str | None:
     """The style with the highest weight; of several at the cap the one with the higher forecast, then style order.
 
     None when the weights are equal (active share under the threshold): then no style is favoured.
@@ -146,10 +156,12 @@ def _strategy_facts(out: _Month, past: History, month: int, options: NarrativeOp
     quarter = range(month - QUARTER + 1, month + 1)
     nets = [past.backtest.get((HEADLINE, number)) for number in quarter]
     bases = [past.backtest.get((BASELINE, number)) for number in quarter]
+    is_quarter_end = month % QUARTER == QUARTER - 1
     quarter_net = compounded([None if row is None else row.net_return for row in nets])
     quarter_base = compounded([None if row is None else row.net_return for row in bases])
-    out.number("strategy", "net_return_3m", quarter_net)
-    if quarter_net is not None and quarter_base is not None:
+    if is_quarter_end:
+        out.number("strategy", "net_return_3m", quarter_net)
+    if is_quarter_end and quarter_net is not None and quarter_base is not None:
         out.number("strategy", "excess_3m", 100.0 * (quarter_net - quarter_base))
     now, base = nets[-1], bases[-1]
     if now is not None:
@@ -167,7 +179,9 @@ def _strategy_facts(out: _Month, past: History, month: int, options: NarrativeOp
     if weights:
         out.number("strategy", "weight_spread", 100.0 * (max(weights.values()) - min(weights.values())))
     out.label("strategy", "favoured", favoured_style(weights, forecasts, options.equal_weight_active_share))
-    changes = {style: out.numbers[style, "weight_change"] for style in STYLES if (style, "weight_change") in out.numbers}
+    changes = {
+        style: out.numbers[style, "weight_change"] for style in STYLES if (style, "weight_change") in out.numbers
+    }
     raised = {style: change for style, change in changes.items() if change > 0.0}
     cut = {style: change for style, change in changes.items() if change < 0.0}
     out.label("strategy", "largest_increase", max(raised, key=lambda style: raised[style]) if raised else None)
@@ -182,7 +196,9 @@ def _snapshot(out: _Month, past: History, month: int, options: NarrativeOptions)
     book, book_before = past.books.get(month), past.books.get(month - 1)
     regime_before = past.regimes.get(month - 1)
     return Snapshot(
-        changes={style: out.numbers[style, "weight_change"] for style in STYLES if (style, "weight_change") in out.numbers},
+        changes={
+            style: out.numbers[style, "weight_change"] for style in STYLES if (style, "weight_change") in out.numbers
+        },
         favoured=out.labels.get(("strategy", "favoured")),
         previous_favoured=favoured_style(
             past.weights.get(month - 1, {}), past.forecasts.get(month - 1, {}), options.equal_weight_active_share
@@ -242,7 +258,9 @@ def month_stamp(number: int) -> pd.Timestamp:
     return pd.Timestamp(year=number // 12, month=number % 12 + 1, day=1)
 
 
-def fact_table(inputs: NarrativeInputs, months: Iterable[pd.Timestamp | date], options: NarrativeOptions) -> pd.DataFrame:
+def fact_table(
+    inputs: NarrativeInputs, months: Iterable[pd.Timestamp | date], options: NarrativeOptions
+) -> pd.DataFrame:
     """Facts of the months, as table FACTS (without run_id), sorted by month and fact id.
 
     ``inputs`` must hold all rows up to the latest month (see :class:`NarrativeInputs`); rows after a month never change its
@@ -265,5 +283,3 @@ def fact_table(inputs: NarrativeInputs, months: Iterable[pd.Timestamp | date], o
     frame["value"] = frame["value"].astype("float64")
     frame["precision"] = frame["precision"].astype("int32")
     return frame.sort_values(["month", "fact_id"], ignore_index=True)
-
-

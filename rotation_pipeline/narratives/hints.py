@@ -90,7 +90,9 @@ def turning_defensive(now: Snapshot, options: NarrativeOptions) -> bool:
 
 def leaving_defence(now: Snapshot, options: NarrativeOptions) -> bool:
     """Value or low volatility is down, neither is up, while the index trends up."""
-    return _defensive_change(now, options, -1) and not _defensive_change(now, options, 1) and _has_trend(now, options, 1)
+    return (
+        _defensive_change(now, options, -1) and not _defensive_change(now, options, 1) and _has_trend(now, options, 1)
+    )
 
 
 def equal_weights(now: Snapshot, options: NarrativeOptions) -> bool:

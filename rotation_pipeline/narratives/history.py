@@ -184,7 +184,9 @@ def _regimes(frame: pd.DataFrame) -> dict[int, RegimeRow]:
         if detector != DETECTOR:
             continue
         if regime not in REGIMES:
-            raise NarrativeInputError(f"{_where(table, number, 'regime')} is {regime!r}, not one of {', '.join(REGIMES)}")
+            raise NarrativeInputError(
+                f"{_where(table, number, 'regime')} is {regime!r}, not one of {', '.join(REGIMES)}"
+            )
         place = REGIMES.index(regime)
         row = RegimeRow(
             label=REGIMES[place],

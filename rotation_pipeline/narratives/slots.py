@@ -83,7 +83,7 @@ def _ordinal(number: str) -> str:
 def with_unit(number: str, unit: str, language: Language) -> str:
     """A number with its unit as the language writes it."""
     match unit, language:
-        case ("fraction" | "fraction_per_year"), _:
+        case (("fraction" | "fraction_per_year"), _):
             return f"{number}%"
         case "points", "zh":
             return f"{number}个百分点"
@@ -108,7 +108,9 @@ def with_unit(number: str, unit: str, language: Language) -> str:
 def render_slot(fact: Fact, part: str, words: Wording) -> str:
     """The text of one slot. Raises :class:`SlotError` for a part the fact does not have."""
     if part not in parts_of(fact, words):
-        raise SlotError(f"{fact.fact_id} ({fact.kind}) has no part {part!r}; it has {', '.join(sorted(parts_of(fact, words)))}")
+        raise SlotError(
+            f"{fact.fact_id} ({fact.kind}) has no part {part!r}; it has {', '.join(sorted(parts_of(fact, words)))}"
+        )
     key = (group(fact.subject), fact.measure)
     match part:
         case "subject":

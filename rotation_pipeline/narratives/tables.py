@@ -7,35 +7,99 @@ from rotation_pipeline.market.schema import MONTH, Column, Table, reading
 from rotation_pipeline.regimes.names import REGIMES
 
 FACT_KINDS = (
-    "regime", "probability", "count", "return", "volatility", "percentile", "drawdown", "weight", "weight_change", "rank", "style",
-    "forecast", "turnover", "cost", "comparison", "hint",
+    "regime",
+    "probability",
+    "count",
+    "return",
+    "volatility",
+    "percentile",
+    "drawdown",
+    "weight",
+    "weight_change",
+    "rank",
+    "style",
+    "forecast",
+    "turnover",
+    "cost",
+    "comparison",
+    "hint",
 )
 """Kinds of fact, in the order in which fact ids are given out."""
 SUBJECTS = ("market", "index", "strategy", *STYLES)
 """What a fact can be about. ``market`` holds the regime, the sample sizes and hints that concern the market."""
 _NUMBERS = (
-    "marts.weights.weight", "marts.books.turnover", "marts.books.active_share", "marts.forecasts.mean", "marts.factor_longshort.long_short",
-    *(f"marts.regimes.p_{name}" for name in REGIMES), "marts.regimes.months_in_regime",
-    "marts.backtest.net_return", "marts.backtest.drawdown", "marts.backtest.factor_cost", "marts.backtest.book_cost",
-    "intermediate.index_daily.ret", "intermediate.index_features.volatility", "intermediate.index_features.drawdown", "intermediate.index_features.trend",
+    "marts.weights.weight",
+    "marts.books.turnover",
+    "marts.books.active_share",
+    "marts.forecasts.mean",
+    "marts.factor_longshort.long_short",
+    *(f"marts.regimes.p_{name}" for name in REGIMES),
+    "marts.regimes.months_in_regime",
+    "marts.backtest.net_return",
+    "marts.backtest.drawdown",
+    "marts.backtest.factor_cost",
+    "marts.backtest.book_cost",
+    "intermediate.index_daily.ret",
+    "intermediate.index_features.volatility",
+    "intermediate.index_features.drawdown",
+    "intermediate.index_features.trend",
 )
 _LABELS = (
-    "marts.regimes.regime", "marts.regimes.months_in_regime", *(f"marts.regimes.p_{name}" for name in REGIMES),
-    "marts.weights.weight", "marts.books.active_share", "marts.books.is_equal_weight_clone", "marts.books.turnover",
-    "marts.forecasts.mean", "marts.factor_longshort.long_short", "marts.backtest.drawdown",
-    "intermediate.index_features.trend", "intermediate.index_features.drawdown", "intermediate.index_features.volatility",
+    "marts.regimes.regime",
+    "marts.regimes.months_in_regime",
+    *(f"marts.regimes.p_{name}" for name in REGIMES),
+    "marts.weights.weight",
+    "marts.books.active_share",
+    "marts.books.is_equal_weight_clone",
+    "marts.books.turnover",
+    "marts.forecasts.mean",
+    "marts.factor_longshort.long_short",
+    "marts.backtest.drawdown",
+    "intermediate.index_features.trend",
+    "intermediate.index_features.drawdown",
+    "intermediate.index_features.volatility",
 )
 FACTS = Table(
-    "marts", "narrative_facts", "everything a sentence about the month may say, computed before any sentence is written", ("month", "fact_id"),
+    "marts",
+    "narrative_facts",
+    "everything a sentence about the month may say, computed before any sentence is written",
+    ("month", "fact_id"),
     (
         MONTH,
         Column("fact_id", "VARCHAR", "identifier", "opaque name used in slots"),
         Column("kind", "VARCHAR", "category", "kind of fact", allowed=FACT_KINDS),
-        Column("subject", "VARCHAR", "category", "what it is about: market, index, strategy, or a style", allowed=SUBJECTS),
-        Column("measure", "VARCHAR", "category", "what is measured; unique with the subject within a month (a style has returns over 1, 3 and 12 months)"),
-        Column("value", "DOUBLE", "by unit", "numeric value; points are percentage points, percentiles 0–100", "the fact is a label", reads=_NUMBERS),
-        Column("label", "VARCHAR", "category", "value of a fact that is a label (regime, style, name of the hint)", "the fact is a number", reads=_LABELS),
-        Column("unit", "VARCHAR", "category", "unit of the value", allowed=("fraction", "fraction_per_year", "points", "rank", "months", "percentile", "label")),
+        Column(
+            "subject", "VARCHAR", "category", "what it is about: market, index, strategy, or a style", allowed=SUBJECTS
+        ),
+        Column(
+            "measure",
+            "VARCHAR",
+            "category",
+            "what is measured; unique with the subject within a month (a style has returns over 1, 3 and 12 months)",
+        ),
+        Column(
+            "value",
+            "DOUBLE",
+            "by unit",
+            "numeric value; points are percentage points, percentiles 0–100",
+            "the fact is a label",
+            reads=_NUMBERS,
+        ),
+        Column(
+            "label",
+            "VARCHAR",
+            "category",
+            "value of a fact that is a label (regime, style, name of the hint)",
+            "the fact is a number",
+            reads=_LABELS,
+        ),
+        Column(
+            "unit",
+            "VARCHAR",
+            "category",
+            "unit of the value",
+            allowed=("fraction", "fraction_per_year", "points", "rank", "months", "percentile", "label"),
+        ),
         Column("precision", "INTEGER", "digits", "decimals shown", minimum=0.0, maximum=6.0),
         Column("as_of", "DATE", "date", "day the value was known"),
         Column("source_column", "VARCHAR", "text", "schema.table.column it was read from"),
@@ -44,7 +108,10 @@ FACTS = Table(
     minimum_rows=1,
 )
 NARRATIVES = Table(
-    "marts", "narratives", "the verified text about the month, one row per language", ("month", "language"),
+    "marts",
+    "narratives",
+    "the verified text about the month, one row per language",
+    ("month", "language"),
     reading(
         (
             MONTH,
@@ -60,11 +127,14 @@ NARRATIVES = Table(
             Column("rejected", "VARCHAR", "JSON", "rejected drafts with reasons"),
             Column("input_tokens", "INTEGER", "count", "tokens read", "unknown or no model", minimum=0.0),
             Column("output_tokens", "INTEGER", "count", "tokens written", "unknown or no model", minimum=0.0),
-            Column("latency", "DOUBLE", "seconds", "time spent asking", "no model was asked", minimum=0.0, volatile=True),
+            Column(
+                "latency", "DOUBLE", "seconds", "time spent asking", "no model was asked", minimum=0.0, volatile=True
+            ),
             Column("cost", "DOUBLE", "USD", "price of the tokens", "unknown or no model", minimum=0.0),
             Column("facts_hash", "VARCHAR", "hex", "hash of the fact table it was written from"),
         ),
-        "marts.narrative_facts.value", "marts.narrative_facts.label",
+        "marts.narrative_facts.value",
+        "marts.narrative_facts.label",
     ),
     minimum_rows=2,
 )

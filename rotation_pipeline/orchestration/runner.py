@@ -15,8 +15,6 @@ from rotation_pipeline.orchestration.graph import missing_inputs, stages
 from rotation_pipeline.orchestration.stages import Outcome, Progress, Stage, Work, run_stage
 from rotation_pipeline.settings import Settings
 from rotation_pipeline.sources.base import Source
-from rotation_pipeline.sources.files import FilesSource
-from rotation_pipeline.sources.simulated import SimulatedSource
 from rotation_pipeline.warehouse.errors import MissingPartition, WarehouseError
 from rotation_pipeline.warehouse.models import models_folder
 from rotation_pipeline.warehouse.store import Warehouse
@@ -29,9 +27,13 @@ NO_PART_IN_RESULTS = frozenset({"database", "output"})
 def make_source(settings: Settings) -> Source:
     """The data source the settings name."""
     if settings.source.name == "files":
+        from rotation_pipeline.sources.files import FilesSource
+
         if settings.source.path is None:
             raise WarehouseError("source.path is missing: the files source needs the folder it reads")
         return FilesSource(settings.source.path, settings.source.mapping)
+    from rotation_pipeline.sources.simulated import SimulatedSource
+
     return SimulatedSource(settings.simulation)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rotation_pipeline.regimes.errors import RegimeInputError
-from rotation_pipeline.regimes.tables import FEATURES
+from rotation_pipeline.regimes.frames import as_months, days, floats, table_frame
+from rotation_pipeline.regimes.tables import FEATURE_COLUMNS, FEATURES
 
 Array = NDArray[np.float64]
+_TABLE = "intermediate.index_daily"
 SESSIONS_PER_YEAR = 244
 """Shanghai sessions a year."""
 SHORT_WINDOW = 21
@@ -69,24 +72,6 @@ def _features(close: Array, ret: Array, amount: Array, out: Array) -> None:
             out[t, 4] = close[t] / highest - 1.0
 
 
-def _check(index_daily: pd.DataFrame, days: pd.DatetimeIndex) -> None:
-    table = "intermediate.index_daily"
-    if not days.is_unique or not days.is_monotonic_increasing:
-        raise RegimeInputError(f"{table}: days must be unique and ascending; pass one index, sorted by day")
-    close = index_daily["close"].to_numpy(dtype=np.float64)
-    bad = ~(close > 0.0)
-    if bad.any():
-        raise RegimeInputError(f"{table}: close of {days[bad][0].date()} is missing or not positive")
-    gaps = np.flatnonzero(index_daily["ret"].isna().to_numpy()[1:])
-    if gaps.size:
-        raise RegimeInputError(f"{table}: ret of {days[gaps[0] + 1].date()} is missing; only the first may be")
-
-
-def month_starts(months: Sequence[date | pd.Timestamp]) -> list[pd.Timestamp]:
-    """The months as sorted, unique timestamps of their first day."""
-    return sorted({pd.Timestamp(month).to_period("M").to_timestamp() for month in months})
-
-
 def index_features(index_daily: pd.DataFrame, months: Sequence[date | pd.Timestamp]) -> pd.DataFrame:
     """intermediate.index_features of the sessions of ``months``.
 
@@ -104,19 +89,29 @@ def index_features(index_daily: pd.DataFrame, months: Sequence[date | pd.Timesta
         RegimeInputError: unsorted or repeated days, a close that is missing or not positive, a gap in the returns, or
             a month without sessions.
     """
-    days = pd.DatetimeIndex(pd.to_datetime(index_daily["day"])).as_unit("ns")
-    _check(index_daily, days)
-    out = np.full((len(days), 6), np.nan)
-    close, ret, amount = (
-        np.ascontiguousarray(index_daily[name].to_numpy(dtype=np.float64, na_value=np.nan))
-        for name in ("close", "ret", "amount")
-    )
+    stamps = days(index_daily, "day", _TABLE)
+    close, ret, amount = (floats(index_daily, name, _TABLE) for name in ("close", "ret", "amount"))
+    _check(stamps, close, ret)
+    session_months = stamps.astype("datetime64[M]")
+    wanted = as_months(months)
+    for month in wanted:
+        if not (session_months == month).any():
+            raise RegimeInputError(f"{_TABLE}: no session in {month}; load that month first")
+    out = np.full((stamps.size, 6), np.nan)
     _features(close, ret, amount, out)
-    frame = pd.DataFrame(out, columns=FEATURES.stored_names[2:])
-    frame.insert(0, "day", days)
-    frame.insert(0, "month", days.to_period("M").to_timestamp().as_unit("ns"))
-    wanted = month_starts(months)
-    missing = sorted(set(wanted) - set(frame["month"]))
-    if missing:
-        raise RegimeInputError(f"intermediate.index_daily: no session in {missing[0]:%Y-%m}; load that month first")
-    return frame[frame["month"].isin(wanted)].reset_index(drop=True)
+    chosen = np.isin(session_months, np.asarray(wanted, dtype="datetime64[M]"))
+    columns: dict[str, NDArray[Any]] = {"month": session_months[chosen], "day": stamps[chosen]}
+    for position, name in enumerate(FEATURE_COLUMNS):
+        columns[name] = out[chosen, position]
+    return table_frame(FEATURES, columns)
+
+
+def _check(stamps: NDArray[np.datetime64], close: Array, ret: Array) -> None:
+    if stamps.size and not (np.diff(stamps) > np.timedelta64(0, "D")).all():
+        raise RegimeInputError(f"{_TABLE}: days must be unique and ascending; pass one index, sorted by day")
+    bad = np.flatnonzero(~(close > 0.0))
+    if bad.size:
+        raise RegimeInputError(f"{_TABLE}: close of {stamps[bad[0]]} is missing or not positive")
+    gaps = np.flatnonzero(np.isnan(ret[1:])) + 1
+    if gaps.size:
+        raise RegimeInputError(f"{_TABLE}: ret of {stamps[gaps[0]]} is missing; only the first may be")

@@ -33,7 +33,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "forecast_scores": ("month", "expert", "style", "months", "r2_out_of_sample", "hit_rate", "rank_correlation", "clark_west_t", "clark_west_p", "coverage"),
     "forecasts": ("month", "style", "mean", "low", "high"),
     "narratives": ("month", "language", "text", "sentences", "source", "reason"),
-    "facts": ("month", "fact_id", "kind", "subject", "value", "label", "unit", "precision", "as_of", "source_column", "source_month"),
+    "facts": ("month", "fact_id", "kind", "subject", "measure", "value", "label", "unit", "precision", "as_of", "source_column", "source_month"),
     "quarantine": ("month", "table_name", "rule", "severity"),
     "ingestions": ("month", "source", "table_name", "rows", "quarantined", "warnings", "source_version"),
     "trials": ("month", "trial_id", "strategy", "configuration", "months", "sharpe"),

@@ -283,9 +283,13 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Strategy minus equal weight, both after costs; a result carried by one year deserves doubt.",
         "策略减等权，均为费后；只靠某一年的结果值得怀疑。",
     ),
-    "chart.showcase.how": (
-        "Left or above: index on the regime known at the time. Right or below: weights set at each close, earning the month after.",
-        "左（上）：指数与当时可知的状态；右（下）：每月收盘设定、次月生效的权重。",
+    "chart.showcase_market.how": (
+        "Index at each month's close on the regime known at that close.",
+        "每月收盘的指数，底色为当时可知的状态。",
+    ),
+    "chart.showcase_weights.how": (
+        "Weights set at each close, earning the month after; dotted: equal weight.",
+        "每月收盘设定、次月生效的权重；虚线为等权。",
     ),
     "chart.data_coverage": ("Rows stored, table by table and month by month", "逐表逐月存入的行数"),
     "chart.data_coverage.how": (

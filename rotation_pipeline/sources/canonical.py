@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from rotation_pipeline.market.calendar import month_last_day
 from rotation_pipeline.market.schema import Table
@@ -39,34 +42,58 @@ def snapshot(table: Table, frame: pl.DataFrame, month: date) -> pl.DataFrame:
     ).select(table.stored_names)
 
 
-def content_hash(frame: pl.DataFrame) -> str:
-    """sha256 of a frame's content: names, types and values column by column, nulls apart from values.
+def content_hashes(frame: pl.DataFrame, months: Sequence[date]) -> list[str]:
+    """sha256 of the content of each month's rows; ``frame`` must be sorted by ``month``.
 
-    Written out in bytes here (little-endian numbers, length-prefixed UTF-8) so that it does not change with the
-    release of a library. Order of rows and columns counts.
+    Hashed are names, types and values column by column, nulls apart from values. They are written out in bytes here
+    (little-endian numbers, UTF-8 with lengths), so that the hash does not change with the release of a library. Order of
+    rows and columns counts. A month without rows has the hash of an empty table.
     """
-    digest = hashlib.sha256(struct.pack("<qq", frame.height, frame.width))
-    for column in frame.get_columns():
-        kind, values = _bytes(column)
-        for part in (column.name.encode(), kind.encode(), np.packbits(column.is_null().to_numpy()).tobytes(), values):
+    stored = frame["month"].cast(pl.Int32).to_numpy()
+    asked = pl.Series(list(months), dtype=pl.Date).cast(pl.Int32).to_numpy()
+    starts: list[int] = np.searchsorted(stored, asked, side="left").tolist()
+    ends: list[int] = np.searchsorted(stored, asked, side="right").tolist()
+    columns = [_Bytes.of(column) for column in frame.get_columns()]
+    return [_hash(columns, low, high) for low, high in zip(starts, ends, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    """One column as bytes: fixed-width values (nulls as zero), which of them are null, and the text they measure."""
+
+    name: str
+    kind: str
+    values: NDArray[Any]
+    nulls: NDArray[np.bool_]
+    text: bytes = b""
+    offsets: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, column: pl.Series) -> _Bytes:
+        kind, nulls = column.dtype, column.is_null().to_numpy()
+        if kind == pl.String():
+            filled = column.fill_null("")
+            lengths = filled.str.len_bytes().to_numpy().astype("<i8")
+            offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+            return cls(column.name, "text", lengths, nulls, "".join(filled.to_list()).encode(), offsets)
+        if kind == pl.Float64():
+            values = column.fill_null(0.0).to_numpy() + 0.0  # + 0.0 makes −0 and 0 equal
+            return cls(column.name, "f8", values.astype("<f8"), nulls)
+        if kind == pl.Boolean():
+            return cls(column.name, "bool", column.fill_null(value=False).to_numpy().astype("u1"), nulls)
+        if kind == pl.Date():
+            return cls(column.name, "date", column.cast(pl.Int32).fill_null(0).to_numpy().astype("<i4"), nulls)
+        if kind.is_integer():
+            return cls(column.name, "i8", column.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8"), nulls)
+        raise TypeError(f"column {column.name!r} of type {kind} has no canonical bytes")
+
+
+def _hash(columns: Sequence[_Bytes], low: int, high: int) -> str:
+    digest = hashlib.sha256(struct.pack("<qq", high - low, len(columns)))
+    for column in columns:
+        text = b"" if column.offsets is None else column.text[column.offsets[low] : column.offsets[high]]
+        flags = np.packbits(column.nulls[low:high]).tobytes()
+        for part in (column.name.encode(), column.kind.encode(), flags, column.values[low:high].tobytes(), text):
             digest.update(struct.pack("<q", len(part)))
             digest.update(part)
     return digest.hexdigest()
-
-
-def _bytes(column: pl.Series) -> tuple[str, bytes]:
-    """Name of the type and the values as bytes, nulls as zero."""
-    kind = column.dtype
-    if kind == pl.String():
-        text = column.fill_null("")
-        lengths = text.str.len_bytes().to_numpy().astype("<i8").tobytes()
-        return "text", lengths + "".join(text.to_list()).encode()
-    if kind == pl.Float64():
-        return "f8", (column.fill_null(0.0).to_numpy() + 0.0).astype("<f8").tobytes()  # + 0.0 makes −0 and 0 equal
-    if kind == pl.Boolean():
-        return "bool", column.fill_null(value=False).to_numpy().astype("u1").tobytes()
-    if kind == pl.Date():
-        return "date", column.cast(pl.Int32).fill_null(0).to_numpy().astype("<i4").tobytes()
-    if kind.is_integer():
-        return "i8", column.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes()
-    raise TypeError(f"column {column.name!r} of type {kind} has no canonical bytes")

@@ -24,7 +24,7 @@ from rotation_pipeline.market.sanity import (
 from rotation_pipeline.market.schema import Table, stored_name
 from rotation_pipeline.market.tables import DATED_BY, INGESTIONS, QUARANTINE, SOURCE_TABLES
 from rotation_pipeline.sources.base import Source, SourceError
-from rotation_pipeline.sources.canonical import content_hash, partitioned
+from rotation_pipeline.sources.canonical import content_hashes, partitioned
 
 REQUIRED = ("trading_days", "index_bars", "daily_bars", "index_members")
 """Tables without which nothing downstream can be computed."""
@@ -173,9 +173,7 @@ def _records(source: Source, results: dict[str, SanityResult], fetched_at: datet
     """Rows of ``raw.ingestions``: one per table served and month."""
     parts: list[pl.DataFrame] = []
     for name, result in results.items():
-        groups = {key[0]: part for key, part in result.accepted.partition_by("month", as_dict=True).items()}
-        nothing = result.accepted.clear()
-        hashes = [content_hash(groups.get(month, nothing)) for month in result.counts["month"]]
+        hashes = content_hashes(result.accepted, result.counts["month"].to_list())
         parts.append(
             result.counts.select(
                 "month",

@@ -20,6 +20,10 @@ from rotation_pipeline.market.schema import Table, stored_name
 from rotation_pipeline.warehouse.errors import PartitionInvalid
 
 
+ROUNDING = 1e-9
+"""A correlation of 1 may come out as 1 + 2e-16; nobody errs by this little."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One broken expectation: what was expected, of which column, how many rows break it, and some of them."""
@@ -78,9 +82,9 @@ def _expectations(table: Table) -> list[Any]:
         if not column.nullable:
             found.append(expect.ExpectColumnValuesToNotBeNull(column=name))
         if column.minimum is not None or column.maximum is not None:
-            found.append(
-                expect.ExpectColumnValuesToBeBetween(column=name, min_value=column.minimum, max_value=column.maximum)
-            )
+            low = None if column.minimum is None else column.minimum - ROUNDING * max(1.0, abs(column.minimum))
+            high = None if column.maximum is None else column.maximum + ROUNDING * max(1.0, abs(column.maximum))
+            found.append(expect.ExpectColumnValuesToBeBetween(column=name, min_value=low, max_value=high))
         if column.allowed:
             found.append(expect.ExpectColumnValuesToBeInSet(column=name, value_set=list(column.allowed)))
     keys = [stored_name(table.column(name)) for name in table.key]

@@ -6,6 +6,7 @@ so a run that dies half way leaves every month as it was.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -308,6 +309,23 @@ class Warehouse:
             ],
         )
 
+    def latest_run(self) -> dict[str, Any]:
+        """The run that wrote last: run_id, code_version, settings (JSON), packages (by name), source, source_kind.
+
+        Raises WarehouseError when nothing was ever run.
+        """
+        found = self.runs()
+        if not found:
+            raise WarehouseError(f"{self.path} holds no finished run; `rotation run` makes one")
+        return {**found[0], "packages": json.loads(found[0]["packages"])}
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run that wrote something, the latest first."""
+        return self.query(
+            "SELECT r.*, max(e.finished_at) AS finished_at FROM meta.runs AS r JOIN meta.executions AS e USING (run_id) "
+            "GROUP BY ALL ORDER BY finished_at DESC"
+        ).to_dicts()
+
     def record_inputs(self, run_id: str, months: Sequence[date]) -> None:
         """Fingerprints of the raw partitions a run read."""
         with self.transaction():
@@ -323,7 +341,7 @@ class Warehouse:
         self, run_id: str, stage: str, written: Mapping[str, int], months: Sequence[date], started: float
     ) -> None:
         """Log one stage's work."""
-        if not months:
+        if not months or not written:
             return
         seconds = time.monotonic() - started
         self.connection.executemany(

@@ -74,11 +74,10 @@ def neighbour_hits(
     if frame.is_empty():
         return HIT_SCHEMA.to_frame()
     flagged = (amount_outside_range(options) | prices_out_of_order()).fill_null(value=True)
-    based = _with_limits(frame.with_columns(flagged.alias("_broken")), listings).sort("asset_key", "day")
-    based = _with_previous_session(based)
+    based = _with_previous_session(frame.with_columns(flagged.alias("_broken")).sort("asset_key", "day"))
     found: list[pl.DataFrame] = []
     for _, window in windows(based, "day", months, options.lookback_days):
-        judged = _judge(window, options).filter(pl.col("own"))
+        judged = _judge(_with_limits(window, listings), options).filter(pl.col("own"))
         detail = pl.format(
             "close {} outside {} to {} (prev_close {})",
             number("close", 4), number("_lowest", 4), number("_highest", 4), number("prev_close", 4),
@@ -94,12 +93,12 @@ def neighbour_hits(
 
 
 def _with_limits(frame: pl.DataFrame, listings: pl.DataFrame | None) -> pl.DataFrame:
-    """Add the day's price limits; a security whose listing is unknown is taken as seasoned."""
+    """Add the day's price limits, by the listings known in the month that looks; an unknown listing counts as seasoned."""
     if listings is None:
         frame = frame.with_columns(pl.lit(None, dtype=pl.Date).alias("listed_on"))
     else:
-        known = listings.group_by("asset_key").agg(pl.col("listed_on").min())
-        frame = frame.join(known, on="asset_key", how="left", maintain_order="left")
+        known = listings.group_by(pl.col("month").alias("judged"), "asset_key").agg(pl.col("listed_on").min())
+        frame = frame.join(known, on=["judged", "asset_key"], how="left", maintain_order="left")
     day = frame["day"].to_numpy().astype("datetime64[D]")
     listed = frame["listed_on"].to_numpy().astype("datetime64[D]")
     # a null flag or an unknown board is a hit of its own; here it must only not break the look-up

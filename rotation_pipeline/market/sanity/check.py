@@ -8,6 +8,7 @@ from datetime import date
 
 import polars as pl
 
+from rotation_pipeline.market.calendar import month_sessions
 from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.sanity import bars, indices, shape, valuation
 from rotation_pipeline.market.sanity.findings import (
@@ -95,7 +96,7 @@ def _market_rules(
     if table.name == "trading_days":
         return shape.month_end_hits(clean, months), shape.missing_sessions(table, delivered, months)
     if table.name == "index_bars":
-        return none, shape.missing_sessions(table, delivered, months)
+        return indices.level_hits(clean), shape.missing_sessions(table, delivered, months)
     if table.name == "index_weights":
         return indices.weight_hits(clean, options), indices.weight_counts(table, delivered, options)
     if table.name == "index_members":
@@ -166,9 +167,9 @@ def _refuse_incomplete_calendar(table: Table, findings: pl.DataFrame, options: S
     if gaps.height:
         month = gaps["month"][0]
         holes = gaps.filter(pl.col("month") == month)
-        remedy = _REMEDIES["7_missing_session"]
+        remedy, share = _REMEDIES["7_missing_session"], holes.height / len(month_sessions(month))
         raise PartitionRejected(
-            table.full_name, month, "7_missing_session", holes.height / 20, options.maximum_quarantined, holes, remedy
+            table.full_name, month, "7_missing_session", share, options.maximum_quarantined, holes, remedy
         )
 
 

@@ -12,6 +12,20 @@ from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.sanity.findings import FINDING_SCHEMA, absences, hits, number
 from rotation_pipeline.market.schema import Table
 
+LEVEL_SLACK = 1e-5
+"""Relative; levels are published with 2 to 4 decimals and the four of a bar may be rounded differently."""
+
+
+def level_hits(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rule 2 on index levels: 0 < low ≤ open, close ≤ high."""
+    levels = ("open", "high", "low", "close")
+    positive = pl.all_horizontal(pl.col(name) > 0 for name in levels)
+    inside = (pl.col("low") <= pl.min_horizontal("open", "close") * (1 + LEVEL_SLACK)) & (
+        pl.max_horizontal("open", "close") <= pl.col("high") * (1 + LEVEL_SLACK)
+    )
+    detail = pl.format("open {}, high {}, low {}, close {}", *(number(name, 4) for name in levels))
+    return hits(frame, "2_price_order", "quarantined", ~(positive & inside), detail)
+
 
 def weight_hits(frame: pl.DataFrame, options: SanityOptions) -> pl.DataFrame:
     """Every row of an index day whose weights don't sum to one: which of them is wrong can't be known."""

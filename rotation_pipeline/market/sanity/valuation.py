@@ -11,6 +11,9 @@ from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.sanity.findings import HIT_SCHEMA, hits, number
 from rotation_pipeline.market.sanity.windows import previous, windows
 
+ROUNDING = 1e-6
+"""Rounding of a share count made from a market value of 7 digits: a placement of exactly 20 % is not beyond 20 %."""
+
 
 def float_hits(frame: pl.DataFrame, options: SanityOptions) -> pl.DataFrame:
     """Float market value above the total by more than rounding."""
@@ -48,9 +51,15 @@ def share_count_hits(
     counted = _with_bonus(counted, dividends)
     found: list[pl.DataFrame] = []
     for _, window in windows(counted, "day", months, options.lookback_days):
-        judged = window.with_columns(
-            ((1 + pl.col("_bonus")).cum_prod().over("judged", "asset_key")).alias("_scale"),
-        ).with_columns((pl.col("_shares") / pl.col("_scale")).alias("_level"))
+        # a bonus counts from the second row of the window on: the first has nothing to be compared with
+        first = previous("_shares").is_null()
+        judged = (
+            window.with_columns(pl.when(first).then(0.0).otherwise(pl.col("_bonus")).alias("_bonus"))
+            .with_columns(
+                ((1 + pl.col("_bonus")).cum_prod().over("judged", "asset_key")).alias("_scale"),
+            )
+            .with_columns((pl.col("_shares") / pl.col("_scale")).alias("_level"))
+        )
         judged = judged.with_columns(previous("_level").alias("_former")).with_columns(
             (pl.col("_level") / pl.col("_former")).alias("_ratio")
         )
@@ -67,7 +76,7 @@ def share_count_hits(
 
 
 def _jumps(options: SanityOptions) -> pl.Expr:
-    return ((pl.col("_ratio") - 1).abs() > options.share_count_jump).fill_null(value=False)
+    return ((pl.col("_ratio") - 1).abs() > options.share_count_jump + ROUNDING).fill_null(value=False)
 
 
 def _with_bonus(counted: pl.DataFrame, dividends: pl.DataFrame | None) -> pl.DataFrame:

@@ -141,7 +141,7 @@ def _past_dividend(companies: Companies, year: int) -> PastDividend:
 
 def implied_profitability(roster: Roster, price_to_book: Floats) -> Floats:
     """Return on equity a year that a price-to-book stands for: dear companies earn more on their equity."""
-    return np.clip(0.105 * np.sqrt(np.clip(price_to_book, 0.2, 20.0) / 1.9) + roster.profitability, 0.01, 0.45)
+    return np.clip(0.10 * np.sqrt(np.clip(price_to_book, 0.2, 20.0) / 1.9) + roster.profitability, 0.01, 0.45)
 
 
 def close_quarter(
@@ -231,7 +231,9 @@ def _publication_days(companies: Companies, rng: np.random.Generator, month: dat
         first, last = ordinal(date(year, 4, 10)), ordinal(date(year, 4, 30))
         days = first + np.floor(draw**0.5 * (last - first + 1)).astype(np.int64)
         return np.maximum(days, companies.annual_announced)
-    first, last = (date(year, 7, 15), date(year, 8, 31)) if month.month == 6 else (date(year, 10, 12), date(year, 10, 31))
+    first, last = (
+        (date(year, 7, 15), date(year, 8, 31)) if month.month == 6 else (date(year, 10, 12), date(year, 10, 31))
+    )
     span = ordinal(last) - ordinal(first) + 1
     return ordinal(first) + np.floor(draw**0.45 * span).astype(np.int64)
 
@@ -249,6 +251,4 @@ def prospectus(companies: Companies, assets: Ints, day: int) -> Reports:
     """The past quarters' reports of newly listed ``assets``, published on ``day``; those due later are left out."""
     parts = [report.select(np.isin(report.asset, assets) & (report.announced <= day)) for report in companies.recent]
     joined = Reports.join(parts)
-    return Reports(
-        joined.asset, joined.period, np.full(joined.asset.size, day), joined.is_revision, joined.values
-    )
+    return Reports(joined.asset, joined.period, np.full(joined.asset.size, day), joined.is_revision, joined.values)

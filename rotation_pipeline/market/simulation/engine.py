@@ -77,9 +77,7 @@ class Simulator:
         for past in self.companies.past_dividends:
             self._past_dividend(past, month)
         self.float_value = self._float_value()
-        self.membership = start_membership(
-            self.roster, self.standing, self.options.members, self.float_value, month
-        )
+        self.membership = start_membership(self.roster, self.standing, self.options.members, self.float_value, month)
         self.level = BASE_LEVEL
 
     def _issue(self, names: Ints, book: Floats, float_cap: float) -> None:
@@ -99,7 +97,9 @@ class Simulator:
                 continue
             days = session_array(month, month_last_day(month))
             ex = days[(past.draw * days.size).astype(np.int64)]
-            paid = self.standing.listed & (past.month == calendar_month) & (past.cash > 0) & (self.roster.listed_on < ex)
+            paid = (
+                self.standing.listed & (past.month == calendar_month) & (past.cash > 0) & (self.roster.listed_on < ex)
+            )
             names = np.flatnonzero(paid)
             cash = self._per_share(past.cash, names)
             self.state[k.CASH_OLD, names] = self.state[k.CASH_NEW, names]
@@ -121,7 +121,7 @@ class Simulator:
         self.regime = next_regime(self.regime, options.seed, month)
         profit = np.nan_to_num(self.known[:, firms.PROFIT], nan=1.0)
         formed_on = self.membership.members
-        events = draw_events(options, roster, self.standing, month, days, profit)
+        events = draw_events(options, roster, self.standing, month, days, profit, self.state[k.LAST])
         inside = month_members(self.membership, roster, self.standing, events, month, self.float_value)
         premium = premia(self.regime, options.premium_strength)
         excess = expected_excess(self.scores, formed_on, premium)

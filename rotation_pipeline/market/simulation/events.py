@@ -77,14 +77,21 @@ def start_standing(roster: Roster) -> Standing:
 
 
 def draw_events(
-    options: SimulationOptions, roster: Roster, standing: Standing, month: date, days: NDArray[np.datetime64], profit: Floats
+    options: SimulationOptions,
+    roster: Roster,
+    standing: Standing,
+    month: date,
+    days: NDArray[np.datetime64],
+    profit: Floats,
+    price: Floats,
 ) -> MonthEvents:
-    """Draw the month's events and move ``standing`` to its end. ``profit``: last known trailing profit, shape (n,)."""
+    """Draw the month's events and move ``standing`` to its end. ``profit``: last known trailing profit; ``price``: last close,
+    both of shape (n,)."""
     rng = generator(options.seed, Stream.EVENTS, month)
     n, nd = roster.keys.size, days.size
     before = standing.listed
     newly = _list_names(options, roster, standing, month, days, rng)
-    delisted = _delist_names(options, roster, standing, days, before, rng)
+    delisted = _delist_names(options, roster, standing, days, before, price, rng)
     sessions = days[:, None]
     listed = ~np.isnat(standing.listed_on) & (sessions >= standing.listed_on)
     listed &= np.isnat(standing.delisted_on) | (sessions < standing.delisted_on)
@@ -118,11 +125,12 @@ def _delist_names(
     standing: Standing,
     days: NDArray[np.datetime64],
     before: Bools,
+    price: Floats,
     rng: np.random.Generator,
 ) -> Ints:
     n = roster.keys.size
     draw, place = rng.random(n), rng.integers(0, days.size, n)
-    hazard = options.delisting_hazard * np.where(standing.st_since > 0, 10.0, 1.0)
+    hazard = options.delisting_hazard * np.where(standing.st_since > 0, 10.0, 1.0) * np.where(price < 1.0, 50.0, 1.0)
     # a newcomer's listing month and its first half year are safe: the review needs names with a history
     seasoned = before & ((days[0] - np.where(before, standing.listed_on, days[0])).astype(np.int64) > 180)
     room = int((before & roster.eligible & (standing.st_since == 0)).sum()) - options.members - SPARE_ELIGIBLE

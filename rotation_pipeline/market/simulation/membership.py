@@ -20,8 +20,8 @@ from rotation_pipeline.market.simulation.roster import Bools, Floats, Ints, Rost
 
 BASE_LEVEL = 2000.0
 """Index level before the first session."""
-_STAY_WITHIN = 1.2
-_ENTER_WITHIN = 0.8
+_STAY_WITHIN = 1.1
+_ENTER_WITHIN = 0.9
 _REPLACED = 0.1
 _NOTICE_SESSIONS = 10
 

@@ -44,13 +44,13 @@ class SimulationOptions:
     """Volatility of a style's common return for one unit of exposure, a year; with the idiosyncratic part of 10 names a leg this makes long-short returns of about 4 % volatility a month, as in the real SSE 50."""
     idiosyncratic_volatility: Annotated[float, Gt(0.0), Le(1.0)] = 0.25
     """Median idiosyncratic volatility a year; with the market's and the industry's share a stock has the 37 % of SSE 50 names 2013-2025."""
-    idiosyncratic_tail: Annotated[float, Gt(2.5), Le(30.0)] = 4.0
+    idiosyncratic_tail: Annotated[float, Gt(2.5), Le(30.0)] = 3.4
     """Degrees of freedom of the idiosyncratic Student t; 3 to 5 is the usual estimate for daily stock returns (Cont 2001)."""
-    market_tail: Annotated[float, Gt(2.5), Le(30.0)] = 6.0
+    market_tail: Annotated[float, Gt(2.5), Le(30.0)] = 4.5
     """Degrees of freedom of the market's Student t, less heavy than a stock's (Cont 2001, aggregational Gaussianity)."""
     industry_volatility: Annotated[float, Ge(0.0), Le(0.5)] = 0.13
     """Volatility a year of an industry beyond the market; gives the mean pairwise correlation of real SSE 50 names."""
-    suspension_hazard: Annotated[float, Ge(0.0), Lt(0.5)] = 0.035
+    suspension_hazard: Annotated[float, Ge(0.0), Lt(0.5)] = 0.05
     """Share of names whose trading is suspended anew each month; real SSE 50 names spent 2.0 % of their days suspended 2013-2025."""
     st_hazard: Annotated[float, Ge(0.0), Lt(0.1)] = 0.0006
     """Share of names put under special treatment each month; real candidates spent 0.6 % of their days there."""

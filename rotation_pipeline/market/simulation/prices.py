@@ -17,8 +17,8 @@ from rotation_pipeline.market.simulation.regimes import STYLES, TRAITS
 from rotation_pipeline.market.simulation.roster import BOARDS, INDUSTRIES, Floats, Ints, Roster
 
 SESSIONS_A_YEAR = 244
-_MARKET_ARCH, _MARKET_GARCH = 0.09, 0.88
-_OWN_ARCH, _OWN_GARCH = 0.08, 0.89
+_MARKET_ARCH, _MARKET_GARCH = 0.10, 0.87
+_OWN_ARCH, _OWN_GARCH = 0.11, 0.85
 """GARCH(1,1) of daily returns sums to 0.97 or so in Chinese equities; shocks of a heavy-tailed t keep the fourth moment of the product finite enough."""
 
 
@@ -84,7 +84,9 @@ def draw_returns(
     beta = np.clip(roster.beta + dynamics.beta_gap, 0.55, 1.45)
 
     shock = _student(rng(Stream.MARKET), options.market_tail, (nd, 1))
-    market_sigma = traits.volatility * daily * volatility_path(shock, dynamics.market_scale, _MARKET_ARCH, _MARKET_GARCH)
+    market_sigma = (
+        traits.volatility * daily * volatility_path(shock, dynamics.market_scale, _MARKET_ARCH, _MARKET_GARCH)
+    )
     sector_shock = _student(rng(Stream.INDUSTRY), 5.0, (nd, len(INDUSTRIES)))
     sector_sigma = options.industry_volatility * traits.idiosyncratic * daily
     sector_sigma = sector_sigma * volatility_path(sector_shock, dynamics.industry_scale, _OWN_ARCH, _OWN_GARCH)
@@ -115,7 +117,7 @@ def _turnover(
 ) -> Floats:
     """Turnover rates wanted, (nd, n): persistent, higher when a name is volatile or moves much."""
     nd, n = change.shape
-    common, own = 0.08 * rng.normal(size=nd), 0.22 * rng.normal(size=(nd, n))
+    common, own = 0.08 * rng.normal(size=nd), 0.32 * rng.normal(size=(nd, n))
     rates = np.empty((nd, n))
     for d in range(nd):
         dynamics.market_turnover = 0.96 * dynamics.market_turnover + common[d]
@@ -125,9 +127,7 @@ def _turnover(
     return np.minimum(np.exp(rates + regime_level + 0.9 * np.log(own_scale) + 0.25 * surprise - 0.15), 0.35)
 
 
-def _first_days(
-    roster: Roster, events: MonthEvents, rng: np.random.Generator, change: Floats, sigma: Floats
-) -> None:
+def _first_days(roster: Roster, events: MonthEvents, rng: np.random.Generator, change: Floats, sigma: Floats) -> None:
     """A new share's first day: the issue price plus 5 to 44 %, on growth boards up to 120 %."""
     draw = rng.random(roster.keys.size)
     for name in events.newly:
@@ -137,9 +137,7 @@ def _first_days(
         sigma[first, name] = 0.05
 
 
-def price_limits(
-    roster: Roster, listed_on: NDArray[np.datetime64], events: MonthEvents
-) -> tuple[Ints, Ints]:
+def price_limits(roster: Roster, listed_on: NDArray[np.datetime64], events: MonthEvents) -> tuple[Ints, Ints]:
     """Limits down and up in basis points, negative = none, shapes (nd, n), by board, day, treatment and age."""
     days, n = events.days, roster.keys.size
     down = np.full((days.size, n), -1, dtype=np.int64)

@@ -99,21 +99,20 @@ class Records:
         self._append("trading_days", day=days, is_month_end=ends)
         self._add_bars(record)
         d, names = np.nonzero(np.isfinite(record.ex_cash))
-        self.add_dividends(
-            names, days[d], annual_announced[names], record.ex_cash[d, names], record.ex_bonus[d, names]
-        )
+        self.add_dividends(names, days[d], annual_announced[names], record.ex_cash[d, names], record.ex_bonus[d, names])
         inside = np.flatnonzero(record.members)
         value = float_value[inside]
         self._append(
-            "index_weights", asset_key=self._keys[inside], day=np.full(inside.size, days[-1]), weight=value / value.sum()
+            "index_weights",
+            asset_key=self._keys[inside],
+            day=np.full(inside.size, days[-1]),
+            weight=value / value.sum(),
         )
         listed = np.flatnonzero(record.events.listed[-1])
         month = np.datetime64(record.month, "D")
         self._append("regimes", month=np.array([month]), regime=np.array([record.regime]))
         self._append("premia", month=np.full(len(STYLES), month), style=np.array(STYLES), premium=record.premium)
-        self._append(
-            "betas", month=np.full(listed.size, month), asset_key=self._keys[listed], beta=record.beta[listed]
-        )
+        self._append("betas", month=np.full(listed.size, month), asset_key=self._keys[listed], beta=record.beta[listed])
         self._reclassified.extend(record.events.industry_changes)
 
     def _add_bars(self, record: MonthRecord) -> None:
@@ -240,9 +239,7 @@ def _valuation(frame: pl.DataFrame, options: SimulationOptions) -> pl.DataFrame:
 
 
 def _fundamentals(frame: pl.DataFrame, options: SimulationOptions) -> pl.DataFrame:
-    return frame.with_columns(
-        _decode("item", firms.ITEMS), pl.lit(value=False).alias("announcement_is_deadline")
-    )
+    return frame.with_columns(_decode("item", firms.ITEMS), pl.lit(value=False).alias("announcement_is_deadline"))
 
 
 def _of_index(frame: pl.DataFrame, options: SimulationOptions) -> pl.DataFrame:

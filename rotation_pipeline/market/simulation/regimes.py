@@ -42,9 +42,9 @@ class RegimeTraits:
 
 
 TRAITS: dict[str, RegimeTraits] = {
-    "slow_bull": RegimeTraits(0.018, 0.165, 1.0, 1.0, 0.10),
-    "bear": RegimeTraits(-0.025, 0.32, 1.35, 1.5, 0.25),
-    "range": RegimeTraits(0.002, 0.155, 0.9, 0.9, -0.20),
+    "slow_bull": RegimeTraits(0.021, 0.18, 1.0, 1.0, 0.10),
+    "bear": RegimeTraits(-0.025, 0.36, 1.35, 1.5, 0.25),
+    "range": RegimeTraits(0.003, 0.17, 0.9, 0.9, -0.20),
 }
 """Every stock has the same expected market return whatever its beta: a beta-proportional drift would be a style
 premium of its own (low volatility would pay in bear months even at strength 0)."""

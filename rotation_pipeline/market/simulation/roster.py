@@ -25,6 +25,8 @@ INDUSTRIES: tuple[str, ...] = (
     "有色金属", "煤炭", "建筑装饰", "房地产", "公用事业", "交通运输",
 )  # fmt: skip
 """Twelve industries, called as in the Shenwan classification."""
+_INDUSTRY_SHARES = (0.16, 0.16, 0.08, 0.08, 0.07, 0.06, 0.08, 0.06, 0.08, 0.05, 0.05, 0.07)
+"""Share of the names in each; the SSE 50 is heavy in banks and brokers."""
 _CODES: dict[str, tuple[int, int, str]] = {
     "shanghai": (606001, 609999, "SH"),
     "star": (684001, 687999, "SH"),
@@ -34,7 +36,12 @@ _CODES: dict[str, tuple[int, int, str]] = {
 }
 """First code, last code and exchange of each segment, unused by the real exchanges."""
 _BOARD_OF = {"shanghai": "main", "shenzhen": "main", "star": "star", "chinext": "chinext", "beijing": "beijing"}
-BOARD_OPENED = {"main": date(1990, 12, 19), "chinext": date(2009, 11, 1), "star": date(2019, 8, 1), "beijing": date(2021, 12, 1)}
+BOARD_OPENED = {
+    "main": date(1990, 12, 19),
+    "chinext": date(2009, 11, 1),
+    "star": date(2019, 8, 1),
+    "beijing": date(2021, 12, 1),
+}
 """First month in which a name may list, the opening day's cohort left out."""
 
 
@@ -91,9 +98,9 @@ def draw_roster(options: SimulationOptions) -> Roster:
     quality = rng.normal(size=n)
     log_size = 24.55 + 0.95 * rng.normal(size=n) - 0.8 * growth_board
     volatility = options.idiosyncratic_volatility * np.exp(
-        0.22 * rng.normal(size=n) - 0.08 * (log_size - 24.55) + 0.12 * growth_board
+        0.34 * rng.normal(size=n) - 0.08 * (log_size - 24.55) + 0.12 * growth_board
     )
-    beta = 1.0 + 0.19 * rng.normal(size=n) + 0.25 * np.log(volatility / options.idiosyncratic_volatility)
+    beta = 1.0 + 0.19 * rng.normal(size=n) + 0.20 * np.log(volatility / options.idiosyncratic_volatility)
     return Roster(
         keys=np.array([asset_key(code) for code in codes], dtype=np.int64),
         names=names,
@@ -101,17 +108,19 @@ def draw_roster(options: SimulationOptions) -> Roster:
         eligible=np.array([s in ("shanghai", "star") for s in segments]),
         listed_at_start=listed,
         listed_on=_first_days(listed, board, start, rng),
-        industry=rng.integers(0, len(INDUSTRIES), n),
+        industry=np.searchsorted(np.cumsum(_INDUSTRY_SHARES)[:-1], rng.random(n), side="right"),
         beta=np.clip(beta, 0.6, 1.4),
-        volatility=np.clip(volatility, 0.12, 0.60),
-        log_turnover=-5.35 - 0.28 * (log_size - 24.55) + 0.35 * rng.normal(size=n),
+        volatility=np.clip(volatility, 0.10, 0.60),
+        log_turnover=-5.10 - 0.28 * (log_size - 24.55) + 0.55 * rng.normal(size=n),
         log_size=log_size,
-        price_to_book=np.clip(np.exp(0.75 + 0.40 * rng.normal(size=n) + 0.30 * quality + 0.3 * growth_board), 0.6, 12.0),
-        price=np.clip(np.exp(2.6 + 0.6 * rng.normal(size=n) + 0.15 * quality), 4.0, 150.0),
+        price_to_book=np.clip(
+            np.exp(0.75 + 0.40 * rng.normal(size=n) + 0.30 * quality + 0.3 * growth_board), 0.6, 12.0
+        ),
+        price=np.clip(np.exp(2.85 + 0.55 * rng.normal(size=n) + 0.15 * quality), 6.0, 150.0),
         float_share=np.where(rng.random(n) < 0.45, 1.0, rng.uniform(0.25, 0.95, n)),
         profitability=0.025 * quality,
         profit_noise=np.exp(np.log(0.016) + 0.6 * rng.normal(size=n)),
-        payout=np.where(rng.random(n) < 0.12, 0.0, rng.uniform(0.15, 0.50, n)),
+        payout=np.where(rng.random(n) < 0.12, 0.0, rng.uniform(0.20, 0.55, n)),
         asset_turnover=np.exp(-0.1 + 0.5 * rng.normal(size=n)),
     )
 

@@ -1,5 +1,6 @@
 """One function per chart: ``(ReportData, Words) → plotly Figure``. Needs plotly only when a chart is drawn."""
 
+from rotation_pipeline.reporting.charts.base import main_detector
 from rotation_pipeline.reporting.charts.evidence import (
     data_coverage,
     expert_weights,
@@ -30,6 +31,7 @@ __all__ = [
     "drawdown",
     "expert_weights",
     "forecast_outcomes",
+    "main_detector",
     "net_value",
     "quantile_bars",
     "regime_heatmap_filtered",

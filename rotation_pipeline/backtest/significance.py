@@ -1,0 +1,257 @@
+"""Table SIGNIFICANCE: how sure one can be that a strategy earns something, and more than what it is compared with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rotation_pipeline.allocation.frames import MissingMonthError, Month, as_month, as_months, make_frame
+from rotation_pipeline.allocation.scores import Floats
+from rotation_pipeline.allocation.tables import BASELINES, STRATEGIES
+from rotation_pipeline.backtest import deflation
+from rotation_pipeline.backtest import measures as m
+from rotation_pipeline.backtest.history import BENCHMARK, ORDER, read_history
+from rotation_pipeline.backtest.options import BacktestOptions
+from rotation_pipeline.backtest.resampling import Indices, percentile_interval, resampled_moments, stationary_months
+from rotation_pipeline.backtest.sharpe_tests import SharpeTest, sharpe_test_bootstrap, sharpe_test_hac
+from rotation_pipeline.backtest.tables import SIGNIFICANCE
+from rotation_pipeline.factors.statistics import newey_west_t
+from rotation_pipeline.regimes.statistics import benjamini_hochberg, generator
+
+COMPARED: tuple[str, ...] = (*BASELINES, "index")
+"""What the headline strategy is compared with; the multiple-test correction is over these."""
+_BLOCK_TAG = 2
+_HAC = "Ledoit-Wolf 2008, HAC: Parzen kernel, Andrews 1991 bandwidth; annualised"
+_BOOTSTRAP = "Ledoit-Wolf 2008, studentised circular block bootstrap, block {block}; annualised"
+_ADJUSTED = "p of the studentised bootstrap, adjusted over {count} comparisons (Benjamini-Hochberg 1995)"
+_EXCESS = "mean net excess × {year:g}; stationary bootstrap interval (Politis-Romano 1994), p of Newey-West 1987 t"
+_PROBABILISTIC = "Bailey-López de Prado {year}; one-sided p = 1 − value{what}"
+_DEFLATED = "Bailey-López de Prado {year}; expected maximum {maximum:.3f} a month over {trials} trials; one-sided p = 1 − value{what}"
+_RECORD = "years needed at {confidence:.0%} (Bailey-López de Prado {year}); have {have:.1f}{what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """One row of SIGNIFICANCE without its month."""
+
+    strategy: str
+    baseline: str
+    name: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    p_value: float = math.nan
+    trials: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Net returns (n, S) up to one month and everything needed to resample them."""
+
+    net: Floats
+    trials: int
+    sharpe_variance: float
+    information_variance: float
+    starts: Indices
+    block: int
+    rows: Indices
+    options: BacktestOptions
+
+    def series(self, name: str) -> Floats:
+        """Net returns (n,) of one series."""
+        return np.ascontiguousarray(self.net[:, ORDER.index(name)])
+
+
+def significance_table(
+    backtest: pd.DataFrame, trials: pd.DataFrame, months: Iterable[Month], options: BacktestOptions
+) -> pd.DataFrame:
+    """Rows of SIGNIFICANCE for ``months``, each from months up to it.
+
+    ``backtest``: rows of BACKTEST, every month from the start on. ``trials``: rows of TRIALS of every configuration ever evaluated;
+    of each one its latest row not after the month counts. Every strategy against zero and equal weight; the headline strategy
+    against every baseline and the index. Net of costs at the default cost. Below ``minimum_months`` months values are
+    null; months before the backtest's start have no rows. Deflated Sharpe ratios against equal weight are those of the
+    excess return, deflated by the trials' information ratios.
+    """
+    history = read_history(backtest)
+    counted = _trial_history(trials)
+    rows: list[tuple[pd.Timestamp, Statistic]] = []
+    for month in as_months(months):
+        known = history.as_of(month)
+        if known is None:
+            continue
+        net = known.net(options.cost_bp)
+        number, sharpe_variance, information_variance = _trials_until(counted, month)
+        count = net.shape[0]
+        block = max(1, min(round(options.mean_block), count // 4))
+        random = generator((options.seed, month.year, month.month, _BLOCK_TAG))
+        starts = random.integers(0, count, size=(options.resamples, count // block), dtype=np.int64)
+        drawn = stationary_months(count, month, options)
+        state = Known(net, number, sharpe_variance, information_variance, starts, block, drawn, options)
+        statistics = _statistics(state)
+        rows += [(month, row) for row in sorted(statistics, key=lambda row: (row.strategy, row.baseline, row.name))]
+    return _frame(rows)
+
+
+def _statistics(known: Known) -> list[Statistic]:
+    found: list[Statistic] = []
+    for strategy in STRATEGIES:
+        found += _sharpe_rows(known, strategy, "zero")
+        found += _belief_rows(known, strategy, "zero")
+        found += _sharpe_rows(known, strategy, BENCHMARK)
+        found += _belief_rows(known, strategy, BENCHMARK)
+        found.append(_excess_row(known, strategy))
+    headline = STRATEGIES[0]
+    for baseline in COMPARED:
+        if baseline != BENCHMARK:
+            found += _sharpe_rows(known, headline, baseline)
+    tests = [row for row in found if row.strategy == headline and row.name == "sharpe_difference_bootstrap"]
+    adjusted = benjamini_hochberg(np.array([row.p_value for row in tests]))
+    detail = _ADJUSTED.format(count=int(np.count_nonzero(~np.isnan(adjusted))))
+    for row, p_value in zip(tests, adjusted, strict=True):
+        found.append(
+            Statistic(
+                headline, row.baseline, "sharpe_difference_adjusted", row.value, p_value=float(p_value), detail=detail
+            )
+        )
+    return found
+
+
+def _sharpe_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
+    """HAC and bootstrap test of a Sharpe ratio (baseline zero) or of a difference."""
+    options = known.options
+    returns = known.series(strategy)
+    other = None if baseline == "zero" else known.series(baseline)
+    name = "sharpe" if baseline == "zero" else "sharpe_difference"
+    nothing = SharpeTest(math.nan, math.nan, math.nan, math.nan, math.nan)
+    hac = bootstrap = nothing
+    if returns.size >= options.minimum_months:
+        hac = sharpe_test_hac(returns, other, options.confidence)
+        bootstrap = sharpe_test_bootstrap(returns, other, options.confidence, known.starts, known.block)
+    year = math.sqrt(options.periods_per_year)
+    return [
+        Statistic(
+            strategy,
+            baseline,
+            f"{name}_{kind}",
+            test.value * year,
+            test.low * year,
+            test.high * year,
+            test.p_value,
+            None,
+            text,
+        )
+        for kind, test, text in (("hac", hac, _HAC), ("bootstrap", bootstrap, _BOOTSTRAP.format(block=known.block)))
+    ]
+
+
+def _belief_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
+    """Probabilistic and deflated Sharpe ratio and minimum track record, of the net return or of its excess."""
+    options = known.options
+    returns, variance, what = known.series(strategy), known.sharpe_variance, ""
+    if baseline != "zero":
+        returns, variance, what = (
+            m.active(returns, known.series(baseline)),
+            known.information_variance,
+            "; of the excess return",
+        )
+    count = returns.size
+    probabilistic = deflated = record = maximum = math.nan
+    if count >= options.minimum_months:
+        sharpe, skew, kurtosis = (
+            float(f) for f in (m.sharpe_ratio(returns, 1.0), m.skewness(returns), m.kurtosis(returns))
+        )
+        maximum = deflation.expected_maximum_sharpe(known.trials, variance)
+        probabilistic = deflation.probabilistic_sharpe(sharpe, count, skew, kurtosis)
+        deflated = deflation.deflated_sharpe(sharpe, count, skew, kurtosis, known.trials, variance)
+        record = (
+            deflation.minimum_track_record(sharpe, skew, kurtosis, 0.0, options.confidence) / options.periods_per_year
+        )
+    texts = (
+        _PROBABILISTIC.format(year=deflation.PROBABILISTIC_YEAR, what=what),
+        _DEFLATED.format(year=deflation.DEFLATED_YEAR, maximum=maximum, trials=known.trials, what=what),
+        _RECORD.format(
+            confidence=options.confidence,
+            year=deflation.PROBABILISTIC_YEAR,
+            have=count / options.periods_per_year,
+            what=what,
+        ),
+    )
+    return [
+        Statistic(
+            strategy, baseline, "probabilistic_sharpe", probabilistic, p_value=1.0 - probabilistic, detail=texts[0]
+        ),
+        Statistic(
+            strategy,
+            baseline,
+            "deflated_sharpe",
+            deflated,
+            p_value=1.0 - deflated,
+            trials=known.trials,
+            detail=texts[1],
+        ),
+        Statistic(strategy, baseline, "minimum_track_record", record, detail=texts[2]),
+    ]
+
+
+def _excess_row(known: Known, strategy: str) -> Statistic:
+    """Mean excess over equal weight, a year."""
+    options, year = known.options, known.options.periods_per_year
+    difference = m.active(known.series(strategy), known.series(BENCHMARK))
+    value = low = high = p_value = math.nan
+    if difference.size >= options.minimum_months:
+        value = float(difference.mean()) * year
+        mean, _ = resampled_moments(np.ascontiguousarray(difference[:, None]), known.rows)
+        lower, upper = percentile_interval(mean * year, options.confidence)
+        low, high = float(lower[0]), float(upper[0])
+        t = float(newey_west_t(difference))
+        p_value = math.erfc(abs(t) / math.sqrt(2.0))
+    return Statistic(strategy, BENCHMARK, "excess_return", value, low, high, p_value, None, _EXCESS.format(year=year))
+
+
+def _trial_history(trials: pd.DataFrame) -> list[tuple[pd.Timestamp, str, float, float]]:
+    """(month, trial, Sharpe, information ratio), oldest first."""
+    rows = zip(trials["month"], trials["trial_id"], trials["sharpe"], trials["information_ratio"], strict=True)
+    return sorted(
+        ((as_month(month), str(trial), float(sharpe), float(ratio)) for month, trial, sharpe, ratio in rows),
+        key=lambda row: (row[0], row[1]),
+    )
+
+
+def _trials_until(
+    counted: list[tuple[pd.Timestamp, str, float, float]], month: pd.Timestamp
+) -> tuple[int, float, float]:
+    """Number of trials up to ``month`` and the sample variance of their latest Sharpe and information ratios (0 below two)."""
+    latest = {trial: (sharpe, ratio) for when, trial, sharpe, ratio in counted if when <= month}
+    if not latest:
+        raise MissingMonthError(
+            f"marts.trials has no rows up to {month:%Y-%m}: materialise the trials of that month first"
+        )
+    spreads: list[float] = []
+    for position in (0, 1):
+        values = [latest[trial][position] for trial in sorted(latest)]
+        known = np.array([value for value in values if not math.isnan(value)])
+        spreads.append(float(known.var(ddof=1)) if known.size > 1 else 0.0)
+    return len(latest), spreads[0], spreads[1]
+
+
+def _frame(rows: list[tuple[pd.Timestamp, Statistic]]) -> pd.DataFrame:
+    statistics = [row for _, row in rows]
+    columns: dict[str, object] = {
+        "month": np.array([month for month, _ in rows], dtype="datetime64[ns]"),
+        "strategy": np.array([row.strategy for row in statistics], dtype=object),
+        "baseline": np.array([row.baseline for row in statistics], dtype=object),
+        "statistic": np.array([row.name for row in statistics], dtype=object),
+        "value": np.array([row.value for row in statistics], dtype=np.float64),
+        "low": np.array([row.low for row in statistics], dtype=np.float64),
+        "high": np.array([row.high for row in statistics], dtype=np.float64),
+        "p_value": np.array([row.p_value for row in statistics], dtype=np.float64),
+        "trials": pd.array([row.trials for row in statistics], dtype="Int32"),
+        "detail": np.array([row.detail for row in statistics], dtype=object),
+    }
+    return make_frame(columns, SIGNIFICANCE.stored_names)

@@ -1,0 +1,258 @@
+"""Walk-forward: for every month a fresh fit of every expert on months up to it, and a forecast of the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rotation_pipeline.factors.styles import STYLES
+from rotation_pipeline.forecasting.experts import Expert, FactorMomentum, HistoricalMean, History, PooledRidge, Zero
+from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
+from rotation_pipeline.forecasting.tables import EXPERT_FORECASTS, LATENT, MARKET_FEATURES
+
+FloatArray = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+NETWORK_PREFIX = "network_"
+
+
+class ForecastInputError(ValueError):
+    """Input of the forecasting stage that cannot be used; the message names the series, month or option."""
+
+
+@dataclass(frozen=True)
+class ExpertForecastResult:
+    """``forecasts`` (table expert_forecasts) and ``latent`` (table latent_states), without run_id, sorted by key."""
+
+    forecasts: pd.DataFrame
+    latent: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class MonthlyPanel:
+    """Checked inputs on one calendar: ``styles`` T × K (NaN before a style exists), ``market`` T × M."""
+
+    calendar: pd.DatetimeIndex
+    names: tuple[str, ...]
+    styles: FloatArray
+    market: FloatArray
+
+    def position(self, month: pd.Timestamp) -> int:
+        """Row of ``month``."""
+        if month not in self.calendar:
+            raise ForecastInputError(f"month {month:%Y-%m} is requested, but style_returns ends or starts elsewhere ({self.calendar[0]:%Y-%m} to {self.calendar[-1]:%Y-%m})")
+        return int(self.calendar.get_loc(month))
+
+    def history(self, end: int, rows: int | None = None) -> History:
+        """The ``rows`` months (default all) that end with row ``end``; copies, so nothing later can be reached."""
+        start = 0 if rows is None else max(0, end + 1 - rows)
+        month = self.calendar[end]
+        part = slice(start, end + 1)
+        return History(self.styles[part].copy(), self.market[part].copy(), int(month.year), int(month.month))
+
+
+def check_calendar(index: pd.Index, what: str) -> pd.DatetimeIndex:
+    """``index`` as first days of consecutive calendar months, or an error that names ``what``."""
+    if not isinstance(index, pd.DatetimeIndex) or not len(index):
+        raise ForecastInputError(f"{what}: the index must hold months as datetime64, got {index.dtype} of length {len(index)}")
+    expected = pd.date_range(index[0], periods=len(index), freq="MS")
+    if not index.equals(expected):
+        wrong = next((i for i, (a, b) in enumerate(zip(index, expected, strict=False)) if a != b), 0)
+        raise ForecastInputError(f"{what}: months must be consecutive first days, but position {wrong} is {index[wrong]}")
+    return index
+
+
+def style_matrix(style_returns: pd.DataFrame) -> FloatArray:
+    """T × K in the order of STYLES; NaN only before a style's first return, no infinities."""
+    unknown = [name for name in STYLES if name not in style_returns.columns]
+    if unknown:
+        raise ForecastInputError(f"style_returns has no column {unknown}; it needs {list(STYLES)}")
+    values = np.ascontiguousarray(style_returns[list(STYLES)].to_numpy(dtype=np.float64))
+    for k, name in enumerate(STYLES):
+        known = ~np.isnan(values[:, k])
+        first = int(np.argmax(known)) if known.any() else len(known)
+        if not known[first:].all():
+            gap = first + int(np.argmin(known[first:]))
+            raise ForecastInputError(f"style_returns: {name} has a gap in {style_returns.index[gap]:%Y-%m}; only months before a style exists may be missing")
+        if np.isinf(values[:, k]).any():
+            raise ForecastInputError(f"style_returns: {name} holds an infinite return")
+    return values
+
+
+def monthly_panel(style_returns: pd.DataFrame, market: pd.DataFrame) -> MonthlyPanel:
+    """Check and align the two inputs; months before the first style return are dropped."""
+    calendar = check_calendar(style_returns.index, "style_returns")
+    styles = style_matrix(style_returns)
+    unknown = [name for name in MARKET_FEATURES if name not in market.columns]
+    if unknown:
+        raise ForecastInputError(f"market has no column {unknown}; it needs {list(MARKET_FEATURES)}")
+    absent = calendar.difference(check_calendar(market.index, "market"))
+    if len(absent):
+        raise ForecastInputError(f"market has no row for {absent[0]:%Y-%m} ({len(absent)} months absent); unknown features must be rows of NaN")
+    features = market.loc[calendar, list(MARKET_FEATURES)].to_numpy(dtype=np.float64)
+    if np.isinf(features).any():
+        raise ForecastInputError(f"market: {MARKET_FEATURES[int(np.argmax(np.isinf(features).any(axis=0)))]} holds an infinity")
+    alive = (~np.isnan(styles)).any(axis=1)
+    first = int(np.argmax(alive)) if alive.any() else len(alive)
+    if first == len(alive):
+        raise ForecastInputError("style_returns holds no return at all")
+    return MonthlyPanel(calendar[first:], STYLES, np.ascontiguousarray(styles[first:]), np.ascontiguousarray(features[first:]))
+
+
+def _simple_expert(name: str, options: ForecastOptions) -> Expert:
+    if name == "zero":
+        return Zero()
+    if name == "historical_mean":
+        return HistoricalMean()
+    if name == "factor_momentum":
+        return FactorMomentum(options)
+    if name == "pooled_ridge":
+        return PooledRidge(options)
+    raise ForecastInputError(f"forecast option experts names {name!r}, which no expert answers to")
+
+
+def refit_row(panel: MonthlyPanel, row: int, every: int) -> int:
+    """Row of the last refit month at or before ``row``: January and every ``every``-th calendar month after it;
+    negative if it lies before the data."""
+    return row - (int(panel.calendar[row].month) - 1) % every
+
+
+def _enough(history: FloatArray, options: ForecastOptions) -> NDArray[np.bool_]:
+    """Styles with ``min_train_months`` of returns (K)."""
+    return (~np.isnan(history)).sum(axis=0) >= options.min_train_months
+
+
+def _long(month: pd.Timestamp, expert: str, mean: FloatArray, error: FloatArray) -> pd.DataFrame:
+    return pd.DataFrame({"month": month, "expert": expert, "style": STYLES, "mean": mean, "standard_error": error})
+
+
+def _run_networks(
+    panel: MonthlyPanel, rows: Sequence[int], options: ForecastOptions, network_options: NetworkOptions, done: Callable[[], None]
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    """Forecast and latent frames of every network expert and month; the import of torch happens here."""
+    names = [name for name in options.experts if name.startswith(NETWORK_PREFIX)]
+    if not names:
+        return [], []
+    from rotation_pipeline.forecasting.training_pool import NetworkTask, run_tasks
+
+    window = None if options.window == "expanding" else options.rolling_months
+    groups: dict[tuple[int, str], list[int]] = {}
+    for row in rows:
+        fit = refit_row(panel, row, options.refit_every)
+        for name in names:
+            if fit >= 0 and _enough(panel.styles[: fit + 1], options).any():
+                groups.setdefault((fit, name), []).append(row)
+    tasks = [
+        NetworkTask(
+            "lstm" if name == "network_lstm" else "transformer", panel.history(fit, window),
+            tuple(panel.history(row, options.lookback) for row in members), options.lookback, network_options,
+        )
+        for (fit, name), members in groups.items()
+    ]
+    answers = run_tasks(tasks, network_options.workers, done)
+    found = {(row, name): forecast for ((_, name), members), answer in zip(groups.items(), answers, strict=True) for row, forecast in zip(members, answer, strict=True)}
+    forecasts: list[pd.DataFrame] = []
+    latent: list[pd.DataFrame] = []
+    nothing = np.full(len(STYLES), np.nan)
+    for row in rows:
+        for name in names:
+            month = panel.calendar[row]
+            if (row, name) not in found:
+                forecasts.append(_long(month, name, nothing, nothing))
+                continue
+            forecast = found[row, name]
+            fit = refit_row(panel, row, options.refit_every)
+            enough = _enough(panel.styles[: fit + 1], options)
+            forecasts.append(_long(month, name, np.where(enough, forecast.mean, np.nan), np.where(enough, forecast.standard_error, np.nan)))
+            dimensions = np.arange(len(forecast.latent), dtype=np.int32)
+            latent.append(pd.DataFrame({"month": month, "expert": name, "dimension": dimensions, "value": forecast.latent}))
+    return forecasts, latent
+
+
+def _run_simple(panel: MonthlyPanel, row: int, options: ForecastOptions) -> list[pd.DataFrame]:
+    window = None if options.window == "expanding" else options.rolling_months
+    history = panel.history(row, window)
+    enough = _enough(panel.styles[: row + 1], options)
+    out: list[pd.DataFrame] = []
+    for name in options.experts:
+        if name.startswith(NETWORK_PREFIX):
+            continue
+        expert = _simple_expert(name, options)
+        expert.fit(history)
+        mean, error = expert.predict(history)
+        if name != "zero":  # no preference needs no history
+            mean, error = np.where(enough, mean, np.nan), np.where(enough, error, np.nan)
+        out.append(_long(panel.calendar[row], name, mean, error))
+    return out
+
+
+def _check_options(options: ForecastOptions) -> None:
+    if "zero" not in options.experts:
+        raise ForecastInputError("forecast option experts must hold 'zero', the expert the mixture returns to")
+    if len(set(options.experts)) != len(options.experts):
+        raise ForecastInputError(f"forecast option experts names an expert twice: {list(options.experts)}")
+    if options.window == "rolling" and options.rolling_months < options.min_train_months:
+        raise ForecastInputError(f"forecast option rolling_months={options.rolling_months} is shorter than min_train_months={options.min_train_months}")
+
+
+def expert_forecasts(
+    style_returns: pd.DataFrame,
+    market: pd.DataFrame,
+    months: Sequence[pd.Timestamp],
+    options: ForecastOptions,
+    network_options: NetworkOptions,
+    on_progress: Progress | None = None,
+) -> ExpertForecastResult:
+    """Forecasts of the month after each of ``months`` by every expert, each fitted on months up to it only.
+
+    Parameters
+    ----------
+    style_returns: index month (first days, consecutive), columns STYLES, fraction per month; NaN only before a style
+        exists. Rows after a requested month are never read for it.
+    market: index month, columns MARKET_FEATURES, a row for every month of ``style_returns``; NaN where unknown.
+    months: the months to forecast from, each a row of ``style_returns``.
+    on_progress: called with (done, total) units; a unit is a month of the simple experts or one network fit.
+
+    Returns
+    -------
+    One forecast row per month, expert and style: null mean and standard error where the expert (or the style) has fewer
+    than ``min_train_months`` returns. A training pair (inputs up to s, return of s + 1) is used for month t only if
+    s + 1 ≤ t. ``latent`` has rows for fitted networks only.
+
+    Raises
+    ------
+    ForecastInputError for gaps, missing columns or months; NetworkTrainingError from a fit, with its month.
+    """
+    _check_options(options)
+    panel = monthly_panel(style_returns, market)
+    rows = sorted({panel.position(pd.Timestamp(month)) for month in months})
+    networks = [name for name in options.experts if name.startswith(NETWORK_PREFIX)]
+    fits = {
+        (fit, name)
+        for row in rows
+        for name in networks
+        if (fit := refit_row(panel, row, options.refit_every)) >= 0 and _enough(panel.styles[: fit + 1], options).any()
+    }
+    total, finished = len(rows) + len(fits), 0
+
+    def done() -> None:
+        nonlocal finished
+        finished += 1
+        if on_progress is not None:
+            on_progress(finished, total)
+
+    frames: list[pd.DataFrame] = []
+    for row in rows:
+        frames += _run_simple(panel, row, options)
+        done()
+    network_frames, latent_frames = _run_networks(panel, rows, options, network_options, done)
+    empty = pd.DataFrame({"month": pd.Series(dtype="datetime64[ns]"), "expert": pd.Series(dtype=object), "dimension": pd.Series(dtype=np.int32), "value": pd.Series(dtype=float)})
+    forecasts = pd.concat(frames + network_frames, ignore_index=True) if rows else pd.DataFrame(columns=EXPERT_FORECASTS.stored_names)
+    latent = pd.concat(latent_frames, ignore_index=True) if latent_frames else empty
+    return ExpertForecastResult(
+        forecasts.sort_values(list(EXPERT_FORECASTS.key), ignore_index=True)[EXPERT_FORECASTS.stored_names],
+        latent.sort_values(list(LATENT.key), ignore_index=True)[LATENT.stored_names],
+    )

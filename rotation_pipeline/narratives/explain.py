@@ -1,0 +1,89 @@
+"""Stored narratives for people: the text, and where each of its facts came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from rotation_pipeline.narratives.options import Language
+from rotation_pipeline.narratives.tables import FACTS, NARRATIVES
+
+
+class NoNarrative(LookupError):
+    """No narrative of this month and language is stored, or a fact it states is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A fact a sentence states, and the column and partition it was read from."""
+
+    sentence: str
+    fact_id: str
+    source_column: str
+    source_month: pd.Timestamp
+
+
+def _stored(narratives: pd.DataFrame, month: pd.Timestamp, language: Language) -> dict[str, Any]:
+    rows = narratives[(pd.to_datetime(narratives["month"]) == month) & (narratives["language"] == language)]
+    if len(rows) != 1:
+        known = sorted({f"{stamp:%Y-%m}" for stamp in pd.to_datetime(narratives["month"])})
+        span = f"stored are {known[0]} to {known[-1]}" if known else "none is stored"
+        raise NoNarrative(f"{NARRATIVES.full_name} has {len(rows)} rows of {month:%Y-%m} in {language}; {span}")
+    return {str(name): value for name, value in rows.iloc[0].items()}
+
+
+def _facts(facts: pd.DataFrame, month: pd.Timestamp) -> dict[str, dict[str, Any]]:
+    rows = facts[pd.to_datetime(facts["month"]) == month]
+    return {str(row["fact_id"]): {str(name): value for name, value in row.items()} for row in rows.to_dict("records")}
+
+
+def trace(
+    narratives: pd.DataFrame, facts: pd.DataFrame, month: pd.Timestamp | date, language: Language
+) -> list[Traced]:
+    """Every fact of every sentence in order, with its source. Raises :class:`NoNarrative` when one cannot be traced."""
+    stamp = pd.Timestamp(month)
+    known = _facts(facts, stamp)
+    found: list[Traced] = []
+    for sentence in json.loads(_stored(narratives, stamp, language)["sentences"]):
+        for fact_id in sentence["fact_ids"]:
+            if fact_id not in known:
+                raise NoNarrative(f"{FACTS.full_name} has no {fact_id} of {stamp:%Y-%m}, which the narrative states")
+            fact = known[fact_id]
+            found.append(
+                Traced(sentence["text"], fact_id, str(fact["source_column"]), pd.Timestamp(fact["source_month"]))
+            )
+    return found
+
+
+def _shown(fact: dict[str, Any]) -> str:
+    return str(fact["label"]) if pd.isna(fact["value"]) else f"{fact['value']:.6g} {fact['unit']}"
+
+
+def explain(
+    narratives: pd.DataFrame, facts: pd.DataFrame, month: pd.Timestamp | date, language: Language, with_facts: bool
+) -> str:
+    """The narrative as text; with facts, a table of every fact it states (id, subject, measure, value, source) below it.
+
+    Raises :class:`NoNarrative` when the month has none in the language.
+    """
+    stamp = pd.Timestamp(month)
+    row = _stored(narratives, stamp, language)
+    origin = str(row["source"]) + ("" if pd.isna(row["reason"]) else f" ({row['reason']})")
+    lines = [f"{stamp:%Y-%m} [{language}, {origin}]", str(row["text"])]
+    if with_facts:
+        known = _facts(facts, stamp)
+        table = [("fact", "subject", "measure", "value", "source", "month")]
+        for item in dict.fromkeys(traced.fact_id for traced in trace(narratives, facts, stamp, language)):
+            fact = known[item]
+            source = (str(fact["source_column"]), f"{pd.Timestamp(fact['source_month']):%Y-%m}")
+            table.append((item, str(fact["subject"]), str(fact["measure"]), _shown(fact), *source))
+        widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
+        lines.append("")
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,315 @@
+"""The deterministic writer: three to five sentences from whatever facts a month has.
+
+A sentence is a list of clauses; a clause is written when all of its facts exist. Clauses name facts by
+``subject.measure`` (``favoured.weight`` is the weight of the style the fact ``favoured`` names), which become opaque ids
+before anything else sees them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from rotation_pipeline.narratives.catalogue import FACT_IDS
+from rotation_pipeline.narratives.draft import Draft, DraftSentence, Provenance
+from rotation_pipeline.narratives.fact import Facts
+from rotation_pipeline.narratives.hints import HINTS
+from rotation_pipeline.narratives.options import Language, NarrativeOptions
+from rotation_pipeline.narratives.slots import slots
+from rotation_pipeline.narratives.wording import wording
+
+VERSION = "template-1"
+FEWEST, MOST = 3, 5
+"""Sentences of a narrative."""
+_NAME = re.compile(r"\{([A-Za-z_]+)\.([A-Za-z0-9_]+)\|")
+_JOIN: dict[Language, tuple[str, str, str]] = {"zh": ("，", "；", "。"), "en": (", ", "; ", ".")}
+"""Between clauses, between groups of clauses, at the end."""
+
+Group = tuple[str, ...]
+"""Clauses that belong together; without its first clause a group is left out."""
+
+_MARKET: dict[Language, tuple[Group, ...]] = {
+    "zh": (
+        (
+            "{index.return_1m|subject}本月{index.return_1m|dir}{index.return_1m|abs}",
+            "{index.trend|dir}{index.trend|abs}",
+        ),
+        ("{index.volatility|subject}{index.volatility|measure}为{index.volatility|value}", "处于{index.volatility_percentile|value}"),
+        (
+            "{market.previous_regime|measure}{market.previous_regime|label}转为{market.regime|label}",
+            "{market.probability|measure}为{market.probability|value}",
+        ),
+        (
+            "{market.regime|measure}为{market.regime|label}",
+            "{market.probability|measure}为{market.probability|value}",
+            "{market.months_in_regime|measure}{market.months_in_regime|value}",
+        ),
+    ),
+    "en": (
+        (
+            "{index.return_1m|subject} {index.return_1m|dir} {index.return_1m|abs} this month",
+            "and stood {index.trend|dir} {index.trend|abs}",
+        ),
+        (
+            "{index.volatility|measure} of {index.volatility|subject} was {index.volatility|value}",
+            "at {index.volatility_percentile|value}",
+        ),
+        (
+            "the {market.regime|measure} {market.previous_regime|measure} {market.previous_regime|label} to {market.regime|label}",
+            "with a {market.probability|measure} of {market.probability|value}",
+        ),
+        (
+            "the {market.regime|label} {market.regime|measure} {market.months_in_regime|measure} {market.months_in_regime|value}",
+            "with a {market.probability|measure} of {market.probability|value}",
+        ),
+    ),
+}  # fmt: skip
+_CHOICE: dict[Language, tuple[Group, ...]] = {
+    "zh": (
+        (
+            "模型{strategy.favoured|measure}{strategy.favoured|label}",
+            "{favoured.weight|measure}为{favoured.weight|value}",
+            "{favoured.above_equal|dir}{favoured.above_equal|abs}",
+            "较上月{favoured.weight_change|dir}{favoured.weight_change|abs}",
+        ),
+        (
+            "{strategy.largest_increase|measure}{strategy.largest_increase|label}",
+            "{increased.weight|measure}{increased.weight_change|dir}{increased.weight_change|abs}至{increased.weight|value}",
+        ),
+        (
+            "{strategy.largest_decrease|measure}{strategy.largest_decrease|label}",
+            "{decreased.weight|measure}{decreased.weight_change|dir}{decreased.weight_change|abs}至{decreased.weight|value}",
+        ),
+    ),
+    "en": (
+        (
+            "the model {strategy.favoured|measure} {strategy.favoured|label}",
+            "with a {favoured.weight|measure} of {favoured.weight|value}",
+            "{favoured.above_equal|dir} {favoured.above_equal|abs}",
+            "and {favoured.weight_change|dir} {favoured.weight_change|abs} on the month",
+        ),
+        (
+            "{strategy.largest_increase|measure} {strategy.largest_increase|label}",
+            "its {increased.weight|measure} {increased.weight_change|dir} {increased.weight_change|abs} to {increased.weight|value}",
+        ),
+        (
+            "{strategy.largest_decrease|measure} {strategy.largest_decrease|label}",
+            "its {decreased.weight|measure} {decreased.weight_change|dir} {decreased.weight_change|abs} to {decreased.weight|value}",
+        ),
+    ),
+}  # fmt: skip
+_FIT: dict[Language, tuple[Group, ...]] = {
+    "zh": (
+        (
+            "{favoured.forecast|subject}的{favoured.forecast|measure}为{favoured.forecast|value}",
+            "在各风格中排{favoured.forecast_rank|value}",
+            "{favoured.return_3m|measure}为{favoured.return_3m|value}",
+        ),
+    ),
+    "en": (
+        (
+            "the {favoured.forecast|measure} of {favoured.forecast|subject} is {favoured.forecast|value}",
+            "ranked {favoured.forecast_rank|value} among the styles",
+            "while its {favoured.return_3m|measure} is {favoured.return_3m|value}",
+        ),
+    ),
+}
+_RESULT: dict[Language, tuple[Group, ...]] = {
+    "zh": (
+        (
+            "{strategy.net_return|subject}本月{strategy.net_return|dir}{strategy.net_return|abs}",
+            "{strategy.excess|dir}{strategy.excess|abs}",
+            "{strategy.drawdown|measure}为{strategy.drawdown|value}",
+        ),
+        (
+            "{strategy.net_return_3m|subject}{strategy.net_return_3m|measure}为{strategy.net_return_3m|value}",
+            "{strategy.excess_3m|dir}{strategy.excess_3m|abs}",
+        ),
+        ("{strategy.turnover|subject}月末{strategy.turnover|measure}为{strategy.turnover|value}",),
+    ),
+    "en": (
+        (
+            "after costs {strategy.net_return|subject} {strategy.net_return|dir} {strategy.net_return|abs} this month",
+            "{strategy.excess|dir} {strategy.excess|abs}",
+            "and stood at a {strategy.drawdown|measure} of {strategy.drawdown|value}",
+        ),
+        (
+            "the {strategy.net_return_3m|measure} of {strategy.net_return_3m|subject} is {strategy.net_return_3m|value}",
+            "which {strategy.excess_3m|dir} {strategy.excess_3m|abs}",
+        ),
+        ("{strategy.turnover|measure} of {strategy.turnover|subject} at the end of the month was {strategy.turnover|value}",),
+    ),
+}  # fmt: skip
+_RETURNS: dict[Language, tuple[Group, ...]] = {
+    "zh": (
+        (
+            "{strategy.best_return|measure}{strategy.best_return|label}",
+            "{best.return_1m|measure}为{best.return_1m|value}",
+        ),
+        (
+            "{strategy.worst_return|measure}{strategy.worst_return|label}",
+            "{worst.return_1m|measure}为{worst.return_1m|value}",
+        ),
+    ),
+    "en": (
+        (
+            "{strategy.best_return|measure} {strategy.best_return|label}",
+            "with a {best.return_1m|measure} of {best.return_1m|value}",
+        ),
+        (
+            "{strategy.worst_return|measure} {strategy.worst_return|label}",
+            "with a {worst.return_1m|measure} of {worst.return_1m|value}",
+        ),
+    ),
+}
+_SAMPLES: dict[Language, tuple[str, ...]] = {
+    "zh": tuple(f"{{market.{name}|measure}}为{{market.{name}|value}}" for name in ("index_months", "style_months", "weight_months")),
+    "en": tuple(f"the {{market.{name}|measure}} is {{market.{name}|value}}" for name in ("index_months", "style_months", "weight_months")),
+}  # fmt: skip
+_LEADING = (
+    "turning_defensive",
+    "trend_reinforced",
+    "trend_faded",
+    "leaving_defence",
+    "low_conviction",
+    "high_conviction",
+)
+"""Hints about the allocation, of which the first is said with its meaning."""
+_RISK = (
+    "deep_drawdown",
+    "high_turnover",
+    "regime_uncertain",
+    "volatility_high",
+    "volatility_low",
+    "regime_changed",
+    "favourite_lost",
+    "favourite_paid",
+)
+"""Hints about risk, of which the first is said with its meaning."""
+_ROLES = {
+    "favoured": "favoured", "increased": "largest_increase", "decreased": "largest_decrease", "best": "best_return", "worst": "worst_return",
+}  # fmt: skip
+
+
+class _Page:
+    """The facts of a month behind names; finds what can be said."""
+
+    def __init__(self, facts: Facts, language: Language) -> None:
+        self._facts = facts
+        self._language: Language = language
+
+    def _id(self, subject: str, measure: str) -> str | None:
+        if subject in _ROLES:
+            label = self._facts.get(FACT_IDS["strategy", _ROLES[subject]])
+            if label is None or label.label is None:
+                return None
+            subject = label.label
+        fact_id = FACT_IDS[subject, measure]
+        return fact_id if fact_id in self._facts else None
+
+    def clause(self, pattern: str) -> str | None:
+        """The clause with ids for names; None when a fact is missing."""
+        for subject, measure in _NAME.findall(pattern):
+            if self._id(subject, measure) is None:
+                return None
+        return _NAME.sub(lambda match: f"{{{self._id(match[1], match[2])}|", pattern)
+
+    def groups(self, patterns: tuple[Group, ...]) -> list[list[str]]:
+        """The groups whose first clause can be said, each with the clauses that can."""
+        found: list[list[str]] = []
+        for first, *rest in patterns:
+            head = self.clause(first)
+            if head is not None:
+                found.append([head, *(clause for clause in map(self.clause, rest) if clause is not None)])
+        return found
+
+    def hint(self, *names: str) -> list[list[str]]:
+        """Statement and meaning of the first of these hints that holds, as one group; else nothing."""
+        for name in names:
+            subject = next(hint.subject for hint in HINTS if hint.name == name)
+            fact_id = self._id(subject, name)
+            if fact_id is not None:
+                return [[f"{{{fact_id}|hint}}", f"{{{fact_id}|meaning}}"]]
+        return []
+
+    def has(self, subject: str, measure: str) -> bool:
+        """Whether the month has the fact."""
+        return self._id(subject, measure) is not None
+
+    def same_style(self, one: str, other: str) -> bool:
+        """Whether two roles name the same style."""
+        first, second = (self._facts.get(FACT_IDS["strategy", _ROLES[role]]) for role in (one, other))
+        return first is not None and second is not None and first.label == second.label
+
+    def sentence(self, groups: list[list[str]]) -> DraftSentence | None:
+        """The groups as one sentence with the ids it uses, in order; None for no groups."""
+        if not groups:
+            return None
+        comma, semicolon, stop = _JOIN[self._language]
+        text = semicolon.join(comma.join(group) for group in groups) + stop
+        return DraftSentence(text, tuple(dict.fromkeys(slot.fact_id for slot in slots(text))))
+
+
+def _sentences(page: _Page, language: Language) -> Iterator[list[list[str]]]:
+    """Groups of each possible sentence in the order of reading: market, choice, fit, result, meaning."""
+    trend, volatility, changed, lasting = _MARKET[language]
+    # the regime is said once: where it came from, or how long it lasts
+    yield page.groups((trend, volatility, changed if page.has("market", "previous_regime") else lasting))
+    favoured, increased, decreased = _CHOICE[language]
+    if page.has("strategy", "equal_weights"):
+        yield page.hint("equal_weights")
+    elif page.same_style("favoured", "increased"):
+        yield page.groups((favoured, decreased))
+    elif page.same_style("favoured", "decreased"):
+        yield page.groups((favoured, increased))
+    else:
+        yield page.groups((favoured, increased, decreased))
+    fit = page.hint("fits_regime", "opposes_regime", "neutral_to_regime")
+    yield page.groups(_FIT[language]) + fit
+    yield page.groups(_RESULT[language])
+    yield (page.hint(*_LEADING) + page.hint("tension", "equal_weight_clone") + page.hint(*_RISK))[:2]
+
+
+def template_sentences(facts: Facts, language: Language) -> tuple[DraftSentence, ...]:
+    """Three to five sentences; sample sizes fill up what an early month cannot say yet."""
+    page = _Page(facts, language)
+    written = [sentence for sentence in map(page.sentence, _sentences(page, language)) if sentence is not None]
+    fillers = [page.sentence(page.groups(_RETURNS[language]))]
+    fillers += [page.sentence(page.groups(((pattern,),))) for pattern in _SAMPLES[language]]
+    for filler in fillers:
+        if len(written) >= FEWEST:
+            break
+        if filler is not None:
+            written.append(filler)
+    return tuple(written[:MOST])
+
+
+def template_hash(language: Language, options: NarrativeOptions) -> str:
+    """sha256 of everything the template's text depends on: version, patterns and wording of the language."""
+    words = asdict(wording(language, options))
+    material = {
+        "version": VERSION,
+        "patterns": [part[language] for part in (_MARKET, _CHOICE, _FIT, _RESULT, _RETURNS)],
+        "samples": _SAMPLES[language],
+        "hints": [_LEADING, _RISK],
+        "words": {
+            name: {".".join(key) if isinstance(key, tuple) else key: value for key, value in table.items()} if isinstance(table, dict) else table
+            for name, table in words.items()
+        },
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(material, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+class TemplateWriter:
+    """The writer that needs no model; ``reason`` says why it wrote."""
+
+    def __init__(self, reason: str = "no_endpoint") -> None:
+        self.reason = reason
+
+    def write(self, facts: Facts, language: Language, options: NarrativeOptions) -> Draft:
+        """The template's draft; never fails on a fact table that holds the sample sizes."""
+        provenance = Provenance("template", VERSION, template_hash(language, options), reason=self.reason)
+        return Draft(template_sentences(facts, language), provenance)

@@ -1,0 +1,92 @@
+"""Facts → verified narratives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import date
+
+import pandas as pd
+
+from rotation_pipeline.narratives.draft import Draft, Writer
+from rotation_pipeline.narratives.fact import Facts, FactTableError, facts_by_month, facts_hash
+from rotation_pipeline.narratives.options import Language, NarrativeOptions
+from rotation_pipeline.narratives.slots import render
+from rotation_pipeline.narratives.tables import FACTS, NARRATIVES
+from rotation_pipeline.narratives.template import TemplateWriter
+from rotation_pipeline.narratives.verify import check_slots, check_text, joined
+from rotation_pipeline.narratives.wording import wording
+
+
+class NarrativeRejected(ValueError):
+    """A draft that a check refuses; the message lists every error."""
+
+
+def rendered(draft: Draft, facts: Facts, language: Language, options: NarrativeOptions) -> list[str]:
+    """The draft's sentences with their slots filled in."""
+    words = wording(language, options)
+    return [render(sentence.text, facts, words) for sentence in draft.sentences]
+
+
+def verify(draft: Draft, facts: Facts, language: Language, options: NarrativeOptions) -> list[str]:
+    """Errors of both checks, the slots first; a draft whose slots are wrong is not rendered."""
+    errors = check_slots(draft, facts, language, options)
+    if errors:
+        return errors
+    texts = rendered(draft, facts, language, options)
+    pairs = [(text, sentence.fact_ids) for text, sentence in zip(texts, draft.sentences, strict=True)]
+    return check_text(joined(texts, language), pairs, facts, language, options)
+
+
+def narrate(
+    facts: pd.DataFrame,
+    months: Iterable[pd.Timestamp | date],
+    options: NarrativeOptions,
+    writer: Writer | None = None,
+) -> pd.DataFrame:
+    """Narratives of the months in every language of the options, as table NARRATIVES (without run_id), sorted by its key.
+
+    ``facts`` are rows of table FACTS, of these months at least. Without a writer the template writes and the reason is
+    ``no_endpoint``. Every text has passed both checks. Raises :class:`FactTableError` for a month without facts and
+    :class:`NarrativeRejected` when a draft, the template's included, fails a check.
+    """
+    author = TemplateWriter() if writer is None else writer
+    by_month = facts_by_month(facts)
+    rows_of_month = dict(iter(facts.groupby("month")))
+    rows: list[tuple[object, ...]] = []
+    for month in sorted({pd.Timestamp(month) for month in months}):
+        if month not in by_month:
+            raise FactTableError(f"{FACTS.full_name} has no facts of {month:%Y-%m}; build them first")
+        fingerprint = facts_hash(rows_of_month[month])
+        rows.extend(
+            _row(month, language, by_month[month], fingerprint, author, options) for language in sorted(set(options.languages))
+        )
+    frame = pd.DataFrame(rows, columns=NARRATIVES.stored_names)
+    frame["month"] = pd.to_datetime(frame["month"]).astype("datetime64[ns]")
+    for name in ("attempts", "input_tokens", "output_tokens"):
+        frame[name] = frame[name].astype("Int32")
+    for name in ("latency", "cost"):
+        frame[name] = frame[name].astype("float64")
+    return frame
+
+
+def _row(
+    month: pd.Timestamp, language: Language, facts: Facts, fingerprint: str, author: Writer, options: NarrativeOptions
+) -> tuple[object, ...]:
+    draft = author.write(facts, language, options)
+    errors = verify(draft, facts, language, options)
+    source = draft.provenance
+    if errors:
+        raise NarrativeRejected(f"{source.source} narrative of {month:%Y-%m} in {language}: {'; '.join(errors)}")
+    texts = rendered(draft, facts, language, options)
+    sentences = [
+        {"text": text, "fact_ids": list(sentence.fact_ids)}
+        for text, sentence in zip(texts, draft.sentences, strict=True)
+    ]
+    rejected = [asdict(refused) for refused in source.rejected]
+    return (
+        month, language, joined(texts, language), json.dumps(sentences, ensure_ascii=False), source.source, source.reason,
+        source.model, source.prompt_version, source.prompt_hash, source.attempts, json.dumps(rejected, ensure_ascii=False),
+        source.input_tokens, source.output_tokens, source.latency, source.cost, fingerprint,
+    )  # fmt: skip

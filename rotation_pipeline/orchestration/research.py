@@ -1,0 +1,335 @@
+"""How each Python stage is wired: read its inputs, call one domain function, return rows by table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import polars as pl
+
+from rotation_pipeline.allocation import tables as allocation
+from rotation_pipeline.backtest import tables as backtest
+from rotation_pipeline.factors import tables as factors
+from rotation_pipeline.factors.styles import STYLES
+from rotation_pipeline.forecasting import tables as forecasting
+from rotation_pipeline.market.calendar import add_months, month_last_day, sessions
+from rotation_pipeline.market.schema import Table
+from rotation_pipeline.narratives import tables as narratives
+from rotation_pipeline.orchestration.reports import REPORT_READS, write_reports
+from rotation_pipeline.orchestration.stages import Frame, Stage, Work, first_month, to_pandas
+from rotation_pipeline.regimes import tables as regimes
+
+Outputs = Mapping[str, Frame]
+HMM = "hmm"
+"""The detector whose regimes the later stages use."""
+
+
+def _names(*tables: Table) -> tuple[str, ...]:
+    return tuple(table.full_name for table in tables)
+
+
+def _style_returns(work: Work) -> pd.DataFrame:
+    """Monthly long-short returns up to the last month: index month, a column per style."""
+    rows = work.pandas("marts.factor_longshort", kind="style")
+    return rows.pivot(index="month", columns="factor", values="long_short").reindex(columns=list(STYLES))
+
+
+def _month_ends(daily: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each month's last session."""
+    return daily.sort_values("day").groupby("month", as_index=False).tail(1).reset_index(drop=True)
+
+
+def _market(work: Work) -> pd.DataFrame:
+    """Index state and filtered regime probabilities at each month end: index month."""
+    state = _month_ends(work.pandas("intermediate.index_features")).set_index("month")
+    probabilities = work.pandas("marts.regimes", detector=HMM).set_index("month")
+    return state.join(probabilities, how="left")[list(forecasting.MARKET_FEATURES)]
+
+
+def ingest(work: Work) -> Outputs:
+    """Fetch and judge the months."""
+    from rotation_pipeline.sources.ingest import ingest_months
+
+    found = ingest_months(work.source, work.months, fetched_at=work.fetched_at, options=work.settings.sanity)
+    tables = {f"raw.{name}": frame for name, frame in found.tables.items()}
+    return {**tables, "raw.quarantine": found.quarantine, "raw.ingestions": found.ingestions}
+
+
+def index_features(work: Work) -> Outputs:
+    """State of the index on each day."""
+    from rotation_pipeline.regimes.features import index_features as compute
+
+    daily = work.table("intermediate.index_daily", back=14, order=("day",))
+    return {regimes.FEATURES.full_name: compute(to_pandas(daily), work.months)}
+
+
+def factor_exposures(work: Work) -> Outputs:
+    """Exposures of every member."""
+    from rotation_pipeline.factors.exposures import compute_exposures, compute_raw_factors
+
+    options = work.settings.factors
+    back = -(-options.lookback_sessions // 18)  # no month has fewer than 18 sessions but those of long holidays
+    first = add_months(work.first, -back)
+    snapshot = work.table("intermediate.stock_snapshot", back=0)
+    universe = work.table("intermediate.universe", back=0)
+    raw = compute_raw_factors(
+        work.table("intermediate.adjusted_bars", back=back, order=("asset_key", "day")),
+        work.table("intermediate.index_daily", back=back),
+        snapshot,
+        universe,
+        sessions(first, month_last_day(work.last)),
+        work.months,
+        options,
+    )
+    return {factors.EXPOSURES.full_name: compute_exposures(raw, universe, snapshot, options)}
+
+
+def factor_returns(work: Work) -> Outputs:
+    """Quintile long-short returns, monthly and daily."""
+    from rotation_pipeline.factors.returns import long_short_returns
+
+    found = long_short_returns(
+        work.table("marts.factor_exposures", back=2),
+        work.table("intermediate.adjusted_bars", back=1, order=("asset_key", "day")),
+        work.table("intermediate.stock_snapshot", back=1),
+        work.months,
+        work.settings.factors,
+        first_month=first_month(work.settings, "exposures"),
+    )
+    return {
+        factors.LONGSHORT.full_name: found.longshort,
+        factors.GROUPS.full_name: found.groups,
+        factors.LONGSHORT_DAILY.full_name: found.daily,
+    }
+
+
+def factor_evidence(work: Work) -> Outputs:
+    """IC, coverage, autocorrelation."""
+    from rotation_pipeline.factors.evidence import monthly_evidence
+
+    found = monthly_evidence(
+        work.table("marts.factor_exposures", back=1),
+        work.table("intermediate.adjusted_bars", back=0, order=("asset_key", "day")),
+        work.months,
+        first_month=first_month(work.settings, "exposures"),
+    )
+    return {factors.EVIDENCE.full_name: found}
+
+
+def factor_summary(work: Work) -> Outputs:
+    """Tear sheet over all months so far."""
+    from rotation_pipeline.factors.evidence import summary
+
+    found = summary(
+        work.pandas("marts.factor_longshort"), work.pandas("marts.factor_evidence"), work.pandas("marts.factor_groups"),
+        work.months, work.settings.factors,
+    )
+    return {factors.SUMMARY.full_name: found}
+
+
+def market_regimes(work: Work) -> Outputs:
+    """Filtered regimes, refitted every month."""
+    from rotation_pipeline.regimes.walk_forward import detect
+
+    found = detect(
+        work.pandas("intermediate.index_features"),
+        work.months,
+        work.settings.regimes,
+        work.previous("marts.regime_models"),
+        work.previous("marts.regimes"),
+    )
+    return {regimes.MODELS.full_name: found.models, regimes.REGIMES_TABLE.full_name: found.regimes}
+
+
+def regime_evidence(work: Work) -> Outputs:
+    """Do style returns depend on the regime?"""
+    from rotation_pipeline.regimes.evidence import rotation_evidence
+
+    found = rotation_evidence(
+        _style_returns(work), work.pandas("marts.regimes"), work.pandas("marts.regime_models"),
+        work.pandas("intermediate.index_features"), work.months, work.settings.regimes,
+    )
+    return {
+        regimes.EVIDENCE.full_name: found.evidence,
+        regimes.TESTS.full_name: found.tests,
+        regimes.TRANSITIONS.full_name: found.transitions,
+        regimes.SUMMARY.full_name: found.summary,
+    }
+
+
+def expert_forecasts(work: Work) -> Outputs:
+    """Each expert, fitted afresh on the months up to t."""
+    from rotation_pipeline.forecasting.walk_forward import expert_forecasts as compute
+
+    found = compute(
+        _style_returns(work), _market(work), work.months, work.settings.forecasts, work.settings.network,
+        on_progress=work.progress,
+    )
+    return {forecasting.EXPERT_FORECASTS.full_name: found.forecasts, forecasting.LATENT.full_name: found.latent}
+
+
+def forecasts(work: Work) -> Outputs:
+    """The mixture anchored on zero tilt."""
+    from rotation_pipeline.forecasting.mixture import mix
+
+    found = mix(work.pandas("marts.expert_forecasts"), _style_returns(work), work.months, work.settings.forecasts)
+    return {forecasting.EXPERT_WEIGHTS.full_name: found.expert_weights, forecasting.FORECASTS.full_name: found.forecasts}
+
+
+def forecast_scores(work: Work) -> Outputs:
+    """Out-of-sample quality of every expert."""
+    from rotation_pipeline.forecasting.scores import forecast_scores as compute
+
+    found = compute(
+        work.pandas("marts.expert_forecasts"), work.pandas("marts.forecasts"), _style_returns(work), work.months,
+        work.settings.forecasts,
+    )
+    return {forecasting.SCORES.full_name: found}
+
+
+def weights(work: Work) -> Outputs:
+    """Weights of every book."""
+    from rotation_pipeline.allocation.books import allocate
+
+    found = allocate(
+        forecasts=work.pandas("marts.forecasts", back=0),
+        expert_forecasts=work.pandas("marts.expert_forecasts", back=0),
+        style_returns=_style_returns(work),
+        index_features=_month_ends(work.pandas("intermediate.index_features")),
+        months=work.months,
+        first_month=first_month(work.settings, "weights"),
+        previous_weights=work.previous("marts.weights"),
+        previous_books=_before(work, "marts.books"),
+        options=work.settings.allocation,
+    )
+    return {allocation.WEIGHTS.full_name: found.weights, allocation.BOOKS.full_name: found.books}
+
+
+def _before(work: Work, name: str) -> pd.DataFrame | None:
+    """All rows of months before the first one; None if there are none."""
+    rows = work.warehouse.read(name, last=add_months(work.first, -1))
+    return to_pandas(rows) if rows.height else None
+
+
+def factor_backtest(work: Work) -> Outputs:
+    """Monthly returns of every book after costs."""
+    from rotation_pipeline.backtest.factor_level import run_backtest
+
+    found = run_backtest(
+        work.pandas("marts.weights", back=1),
+        work.pandas("marts.factor_longshort", kind="style"),
+        work.pandas("intermediate.index_monthly"),
+        work.months,
+        first_month(work.settings, "weights"),
+        work.previous("marts.backtest"),
+        work.settings.backtest,
+    )
+    return {backtest.BACKTEST.full_name: found}
+
+
+def backtest_measures(work: Work) -> Outputs:
+    """Performance over all months so far, by regime, year and cost."""
+    from rotation_pipeline.backtest.measure_table import measure_table
+
+    active = work.table("marts.books", strategy="rotation").filter(pl.col("active_share") > 0.0)["month"].to_list()
+    found = measure_table(
+        work.pandas("marts.backtest"), work.pandas("marts.regimes", detector=HMM)[["month", "regime"]], active,
+        work.months, work.settings.backtest,
+    )
+    return {backtest.MEASURES.full_name: found}
+
+
+def trials(work: Work) -> Outputs:
+    """The configurations evaluated."""
+    from rotation_pipeline.backtest.trials import trial_rows
+
+    shaping = work.settings.model_dump(mode="json", exclude={"database", "output", "threads", "narratives"})
+    configurations = {name: {"strategy": name, **shaping} for name in allocation.STRATEGIES}
+    found = trial_rows(work.pandas("marts.backtest"), configurations, work.months, work.settings.backtest)
+    return {backtest.TRIALS.full_name: found}
+
+
+def significance(work: Work) -> Outputs:
+    """How sure one can be."""
+    from rotation_pipeline.backtest.significance import significance_table
+
+    found = significance_table(
+        work.pandas("marts.backtest"), work.pandas("marts.trials"), work.months, work.settings.backtest
+    )
+    return {backtest.SIGNIFICANCE.full_name: found}
+
+
+def narrative_facts(work: Work) -> Outputs:
+    """Everything a sentence may say."""
+    from rotation_pipeline.narratives.facts import fact_table
+    from rotation_pipeline.narratives.history import NarrativeInputs
+
+    inputs = NarrativeInputs(
+        weights=work.pandas("marts.weights", strategy="rotation"),
+        books=work.pandas("marts.books", strategy="rotation"),
+        forecasts=work.pandas("marts.forecasts"),
+        longshort=work.pandas("marts.factor_longshort", kind="style"),
+        regimes=work.pandas("marts.regimes", detector=HMM),
+        index_features=_month_ends(work.pandas("intermediate.index_features")),
+        index_returns=work.pandas("intermediate.index_monthly").dropna(subset=["ret"]),
+        backtest=work.pandas("marts.backtest", strategy=["rotation", "equal_weight"]),
+    )
+    return {narratives.FACTS.full_name: fact_table(inputs, work.months, work.settings.narratives)}
+
+
+def write_narratives(work: Work) -> Outputs:
+    """Verified text in every language."""
+    from rotation_pipeline.narratives.write import narrate
+
+    found = narrate(work.pandas("marts.narrative_facts", back=0), work.months, work.settings.narratives)
+    return {narratives.NARRATIVES.full_name: found}
+
+
+def report(work: Work) -> Outputs:
+    """The HTML report and exports as of the last month."""
+    work.artifacts += write_reports(work.warehouse, work.settings, month=work.last)
+    return {}
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("index_features", "market_data", "Rolling state of the benchmark index, each window from its own days only",
+          "history", _names(regimes.FEATURES), index_features, kinds=("python", "numba")),
+    Stage("factor_exposures", "factors", "Eleven raw factors and five styles of every member at the month's last close",
+          "exposures", _names(factors.EXPOSURES), factor_exposures, reads=("raw.trading_days",), kinds=("python", "numba")),
+    Stage("factor_returns", "factors", "Quintile long-short returns of groups formed at the close of the month before",
+          "styles", _names(factors.LONGSHORT, factors.GROUPS, factors.LONGSHORT_DAILY), factor_returns, kinds=("python", "numba")),
+    Stage("factor_evidence", "factors", "Information coefficients, coverage and persistence of every factor",
+          "styles", _names(factors.EVIDENCE), factor_evidence, kinds=("python", "numba")),
+    Stage("factor_summary", "factors", "Tear sheet of every series over all months so far",
+          "styles", _names(factors.SUMMARY), factor_summary),
+    Stage("market_regimes", "regimes", "Hidden Markov model and k-means, refitted each month on the past, filtered probabilities",
+          "exposures", _names(regimes.MODELS, regimes.REGIMES_TABLE), market_regimes, kinds=("python", "numba")),
+    Stage("regime_evidence", "regimes", "Style returns by regime, with intervals and tests; the evidence may be that there is none",
+          "styles", _names(regimes.EVIDENCE, regimes.TESTS, regimes.TRANSITIONS, regimes.SUMMARY), regime_evidence),
+    Stage("expert_forecasts", "forecasts", "Multi-task networks and simple experts, each fitted afresh on the months so far",
+          "styles", _names(forecasting.EXPERT_FORECASTS, forecasting.LATENT), expert_forecasts, kinds=("python", "pytorch")),
+    Stage("forecasts", "forecasts", "Mixture of experts anchored on zero tilt, weights from past errors only",
+          "styles", _names(forecasting.EXPERT_WEIGHTS, forecasting.FORECASTS), forecasts),
+    Stage("forecast_scores", "forecasts", "Out-of-sample quality of every expert and the mixture so far",
+          "styles", _names(forecasting.SCORES), forecast_scores),
+    Stage("weights", "allocation", "Weights of the strategy and its baselines, with inertia and limits",
+          "weights", _names(allocation.WEIGHTS, allocation.BOOKS), weights),
+    Stage("factor_backtest", "backtest", "Returns of every book after both kinds of costs",
+          "sample", _names(backtest.BACKTEST), factor_backtest, reads=("intermediate.index_monthly",)),
+    Stage("backtest_measures", "backtest", "Every measure over all months so far, with bootstrap intervals",
+          "sample", _names(backtest.MEASURES), backtest_measures, reads=("marts.books",)),
+    Stage("trials", "backtest", "Every configuration ever evaluated, counted for the deflated Sharpe ratio",
+          "sample", _names(backtest.TRIALS), trials),
+    Stage("significance", "backtest", "Sharpe differences, probabilistic and deflated Sharpe ratios, corrected for many tests",
+          "sample", _names(backtest.SIGNIFICANCE), significance),
+    Stage("narrative_facts", "narratives", "The fact table: ranks, comparisons and hints included, so that a writer never computes",
+          "sample", _names(narratives.FACTS), narrative_facts,
+          reads=("marts.books", "intermediate.index_monthly", "intermediate.index_features")),
+    Stage("narratives", "narratives", "Three to five sentences a month in Chinese and English, every number checked against its fact",
+          "sample", _names(narratives.NARRATIVES), write_narratives),
+)  # fmt: skip
+
+REPORT = Stage(
+    "report", "report", "One self-contained HTML page per language, verdict first, and factor_longshort.csv", "sample", (),
+    report, reads=REPORT_READS, kinds=("python", "html"),
+)
