@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -112,7 +112,7 @@ def _settings(
 
 
 @contextmanager
-def _recorded(settings: Settings) -> Iterator[tuple[Warehouse, Settings]]:
+def _recorded(settings: Settings) -> Generator[tuple[Warehouse, Settings]]:
     """The stored database, read-only, with the settings of the run that last wrote it."""
     from rotation_pipeline.settings import stored_settings
     from rotation_pipeline.warehouse.errors import WarehouseError
@@ -128,7 +128,7 @@ def _recorded(settings: Settings) -> Iterator[tuple[Warehouse, Settings]]:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
+def _progress(quiet: bool) -> Generator[Callable[[Event], None]]:
     """Bars on a terminal, one line a stage in a pipe, nothing with --json."""
     if quiet:
         yield lambda _event: None

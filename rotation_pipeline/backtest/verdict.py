@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from rotation_pipeline.allocation.frames import MissingMonthError, Month, as_month
+from rotation_pipeline.allocation.frames import MissingMonthError, Month, as_month, by_month, numbers, rows_where
 from rotation_pipeline.allocation.tables import STRATEGIES
 from rotation_pipeline.backtest.history import BENCHMARK
 from rotation_pipeline.backtest.options import BacktestOptions
@@ -82,7 +82,13 @@ def verdict(
     own = _rows(measures, "marts.backtest_measures", stamp, sample="all", cost_bp=options.cost_bp)
     tests = _rows(significance, "marts.significance", stamp, strategy=strategy)
     book = _rows(books, "marts.books", stamp, strategy=strategy)
-    shares = books[(books["strategy"] == strategy) & (pd.to_datetime(books["month"]) <= stamp)]["active_share"]
+    of_strategy = rows_where(books, "strategy", strategy)
+    shares = [
+        share
+        for when, rows in by_month(of_strategy).items()
+        if when <= stamp
+        for share in numbers(rows, "active_share")
+    ]
     is_clone = bool(book["is_equal_weight_clone"].iloc[0])
     difference, low, high, p_value = _test(tests, BENCHMARK, "sharpe_difference_bootstrap")
     excess, excess_low, excess_high, _ = _test(tests, BENCHMARK, "excess_return")
@@ -105,38 +111,36 @@ def verdict(
         difference=difference, low=low, high=high, p_value=p_value,
         excess=excess, excess_low=excess_low, excess_high=excess_high,
         deflated=deflated, deflated_excess=deflated_excess,
-        trials=int(tests[tests["statistic"] == "deflated_sharpe"]["trials"].iloc[0]), threshold=options.deflated_threshold,
+        trials=int(numbers(rows_where(tests, "statistic", "deflated_sharpe"), "trials")[0]), threshold=options.deflated_threshold,
         years_needed=_test(tests, BENCHMARK, "minimum_track_record")[0],
         is_clone=is_clone, active_share=math.fsum(shares) / len(shares), forecast_r2=_forecast_r2(forecast_scores, stamp),
     )  # fmt: skip
 
 
 def _rows(frame: pd.DataFrame, table: str, month: pd.Timestamp, **where: object) -> pd.DataFrame:
-    chosen = frame[pd.to_datetime(frame["month"]) == month]
+    chosen = rows_where(frame, "month", month)
     for column, value in where.items():
-        chosen = chosen[chosen[column] == value]
+        chosen = rows_where(chosen, column, value)
     if chosen.empty:
         raise MissingMonthError(f"{table} has no rows for {month:%Y-%m} with {where}: materialise that month first")
     return chosen
 
 
 def _measure(rows: pd.DataFrame, strategy: str, name: str) -> float:
-    return float(rows[(rows["strategy"] == strategy) & (rows["measure"] == name)]["value"].iloc[0])
+    return float(numbers(rows_where(rows_where(rows, "strategy", strategy), "measure", name), "value")[0])
 
 
 def _test(rows: pd.DataFrame, baseline: str, name: str) -> tuple[float, float, float, float]:
-    row = rows[(rows["baseline"] == baseline) & (rows["statistic"] == name)].iloc[0]
-    return float(row["value"]), float(row["low"]), float(row["high"]), float(row["p_value"])
+    row = rows_where(rows_where(rows, "baseline", baseline), "statistic", name)
+    value, low, high, p_value = (float(numbers(row, column)[0]) for column in ("value", "low", "high", "p_value"))
+    return value, low, high, p_value
 
 
 def _forecast_r2(scores: pd.DataFrame | None, month: pd.Timestamp) -> float:
     if scores is None or scores.empty:
         return math.nan
-    of_mixture = (
-        (scores["expert"] == "mixture") & (scores["style"] == "ALL") & (pd.to_datetime(scores["month"]) == month)
-    )
-    found = scores[of_mixture]["r2_out_of_sample"].astype("float64")
-    return float(found.iloc[0]) if len(found) else math.nan
+    rows = rows_where(rows_where(rows_where(scores, "month", month), "expert", "mixture"), "style", "ALL")
+    return math.nan if rows.empty else float(numbers(rows, "r2_out_of_sample")[0])
 
 
 def _number(value: float, form: str, missing: str) -> str:
@@ -185,28 +189,28 @@ def _chinese(v: Verdict) -> tuple[str, ...]:
         return _number(value, form, "暂无")
 
     opening = {
-        "beats": "扣除成本后,策略优于静态等权。",
-        "no better": "扣除成本后,没有证据表明策略优于静态等权。",
-        "worse": "扣除成本后,策略劣于静态等权。",
-        "clone": "该策略等同于等权:权重几乎从未偏离等权。",
+        "beats": "扣除成本后，策略优于静态等权。",
+        "no better": "扣除成本后，没有证据表明策略优于静态等权。",
+        "worse": "扣除成本后，策略劣于静态等权。",
+        "clone": "该策略等同于等权：权重几乎从未偏离等权。",
     }[v.state]
     if not v.enough_months and v.state != "clone":
-        opening += f"仅有 {v.months} 个月的收益,样本太短,无法检验。"
+        opening += f"仅有 {v.months} 个月的收益，样本太短，无法检验。"
     inside = "暂无" if math.isnan(v.low) else f"{v.low:.2f} 至 {v.high:.2f}"
     around = "暂无" if math.isnan(v.excess_low) else f"{v.excess_low:.2%} 至 {v.excess_high:.2%}"
     believed = min(v.deflated, v.deflated_excess) >= v.threshold
     return (
         opening,
-        f"截至 {v.month:%Y-%m} 的 {v.months} 个月,按每单位换手 {v.cost_bp:g} 个基点计成本,策略年化净收益 {say(v.net_return, '.2%')},"
-        f"等权 {say(v.baseline_return, '.2%')};夏普比率 {say(v.sharpe)},等权 {say(v.baseline_sharpe)}。",
-        f"夏普比率之差 {say(v.difference)},{v.confidence:.0%} 区间 {inside},p = {say(v.p_value, '.3f')};"
-        f"年均超额 {say(v.excess, '.2%')},区间 {around}。",
-        f"计入 {v.trials} 个试验过的配置后,结果{'可信' if believed else '不可信'}:收缩夏普比率净收益为 {say(v.deflated)},"
-        f"超额为 {say(v.deflated_excess)}(两者均须达到 {v.threshold:.2f});"
+        f"截至 {v.month:%Y-%m} 的 {v.months} 个月，按每单位换手 {v.cost_bp:g} 个基点计成本，策略年化净收益 {say(v.net_return, '.2%')}，"
+        f"等权 {say(v.baseline_return, '.2%')}；夏普比率 {say(v.sharpe)}，等权 {say(v.baseline_sharpe)}。",
+        f"夏普比率之差 {say(v.difference)}，{v.confidence:.0%} 区间 {inside}，p = {say(v.p_value, '.3f')}；"
+        f"年均超额 {say(v.excess, '.2%')}，区间 {around}。",
+        f"计入 {v.trials} 个试验过的配置后，结果{'可信' if believed else '不可信'}：去膨胀夏普比率（DSR）净收益为 {say(v.deflated)}，"
+        f"超额为 {say(v.deflated_excess)}（两者均须达到 {v.threshold:.2f}）；"
         + (
-            "以目前的超额,多长的记录都不足为证。"
+            "以目前的超额，多长的记录都不足为证。"
             if math.isnan(v.years_needed)
             else f"这种质量的超额需要 {v.years_needed:.1f} 年的记录才可信。"
         ),
-        f"相对等权的平均主动份额 {say(v.active_share, '.2%')};预测的样本外 R² 为 {say(v.forecast_r2, '.2%')}。",
+        f"相对等权的平均主动份额 {say(v.active_share, '.2%')}；预测的样本外 R² 为 {say(v.forecast_r2, '.2%')}。",
     )

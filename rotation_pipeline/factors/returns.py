@@ -88,7 +88,7 @@ def formations(exposures: pl.DataFrame, months: Sequence[date]) -> dict[date, Fo
         month: date = stamp.item()
         part = slice(int(np.searchsorted(stamps, stamp, "left")), int(np.searchsorted(stamps, stamp, "right")))
         complete = place[part].size % width == 0 and np.equal(place[part].reshape(-1, width), np.arange(width)).all()
-        key = keys[part].reshape(-1, width) if complete else np.empty((1, width))
+        key = keys[part].reshape(-1, width) if complete else keys[:0].reshape(0, width)
         if not complete or not np.equal(key, key[:, :1]).all():
             raise BadInput(
                 f"marts.factor_exposures of {month:%Y-%m}: every member needs each of the {width} series once; "

@@ -29,7 +29,7 @@ EXPERT_FORECASTS = Table(
     minimum_rows=1,
 )
 LATENT = Table(
-    "marts", "latent_states", "h_t, the encoder's picture of the market at t, averaged over nothing: the first seed's", ("month", "expert", "dimension"),
+    "marts", "latent_states", "h_t, the encoder's picture of the market at t: the first seed's, because axes of different seeds cannot be averaged", ("month", "expert", "dimension"),
     reading(
         (
             MONTH, EXPERT,
@@ -56,9 +56,9 @@ FORECASTS = Table(
         (
             MONTH, STYLE,
             Column("mean", "DOUBLE", "fraction per month", "forecast"),
-            Column("standard_error", "DOUBLE", "fraction per month", "standard deviation of its error, from past errors", minimum=0.0),
-            Column("low", "DOUBLE", "fraction per month", "lower end of the 80 % interval"),
-            Column("high", "DOUBLE", "fraction per month", "upper end of the 80 % interval"),
+            Column("standard_error", "DOUBLE", "fraction per month", "standard deviation of its error, from past errors", "fewer than 6 past returns", minimum=0.0),
+            Column("low", "DOUBLE", "fraction per month", "lower end of the 80 % interval", "fewer than 6 past returns"),
+            Column("high", "DOUBLE", "fraction per month", "upper end of the 80 % interval", "fewer than 6 past returns"),
             Column("volatility", "DOUBLE", "fraction per month", "standard deviation of the last 12 monthly returns", "fewer than 6 months", minimum=0.0),
         ),
         "marts.expert_forecasts.mean", "marts.expert_weights.weight", "marts.factor_longshort.long_short",
@@ -74,10 +74,14 @@ SCORES = Table(
             Column("style", "VARCHAR", "category", "style, or ALL pooled"),
             Column("months", "INTEGER", "count", "forecasts with a known outcome", minimum=0.0),
             Column("r2_out_of_sample", "DOUBLE", "fraction", "1 − SSE / SSE of the expanding mean (Campbell-Thompson 2008)", "too few months"),
+            Column("r2_relative", "DOUBLE", "fraction", "1 − SSE / SSE of no preference, forecasts and outcomes as differences from the mean over styles: what an allocation can use", "too few months"),
             Column("hit_rate", "DOUBLE", "fraction", "share of forecasts with the right sign", "no forecast other than 0", minimum=0.0, maximum=1.0),
             Column("rank_correlation", "DOUBLE", "correlation", "mean over months of the Spearman correlation across styles; ALL rows only", "a single style, or constant forecasts", minimum=-1.0, maximum=1.0),
             Column("clark_west_t", "DOUBLE", "t", "against the expanding mean (Clark-West 2007)", "too few months or no difference"),
             Column("clark_west_p", "DOUBLE", "probability", "one-sided", "the same", minimum=0.0, maximum=1.0),
+            Column("diebold_mariano_t", "DOUBLE", "t", "squared errors against the expanding mean's, positive if smaller (Diebold-Mariano 1995, Harvey et al. 1997)", "too few months or no difference"),
+            Column("diebold_mariano_p", "DOUBLE", "probability", "two-sided", "the same", minimum=0.0, maximum=1.0),
+            Column("squared_error_gain", "DOUBLE", "squared fraction", "cumulative squared error of the expanding mean minus the forecaster's; over months it is the difference's path"),
             Column("coverage", "DOUBLE", "fraction", "share of outcomes inside the 80 % interval", "no interval", minimum=0.0, maximum=1.0),
         ),
         "marts.expert_forecasts.mean", "marts.expert_forecasts.standard_error", "marts.forecasts.mean", "marts.factor_longshort.long_short",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from rotation_pipeline.narratives.history import timestamp
 from rotation_pipeline.narratives.options import Language
 from rotation_pipeline.narratives.tables import FACTS, NARRATIVES
 
@@ -38,14 +39,16 @@ def _stored(narratives: pd.DataFrame, month: pd.Timestamp, language: Language) -
 
 def _facts(facts: pd.DataFrame, month: pd.Timestamp) -> dict[str, dict[str, Any]]:
     rows = facts[pd.to_datetime(facts["month"]) == month]
-    return {str(row["fact_id"]): {str(name): value for name, value in row.items()} for row in rows.to_dict("records")}
+    names = [str(name) for name in rows.columns]
+    records = (dict(zip(names, values, strict=True)) for values in rows.itertuples(index=False, name=None))
+    return {str(record["fact_id"]): record for record in records}
 
 
 def trace(
     narratives: pd.DataFrame, facts: pd.DataFrame, month: pd.Timestamp | date, language: Language
 ) -> list[Traced]:
     """Every fact of every sentence in order, with its source. Raises :class:`NoNarrative` when one cannot be traced."""
-    stamp = pd.Timestamp(month)
+    stamp = timestamp(month)
     known = _facts(facts, stamp)
     found: list[Traced] = []
     for sentence in json.loads(_stored(narratives, stamp, language)["sentences"]):
@@ -53,9 +56,7 @@ def trace(
             if fact_id not in known:
                 raise NoNarrative(f"{FACTS.full_name} has no {fact_id} of {stamp:%Y-%m}, which the narrative states")
             fact = known[fact_id]
-            found.append(
-                Traced(sentence["text"], fact_id, str(fact["source_column"]), pd.Timestamp(fact["source_month"]))
-            )
+            found.append(Traced(sentence["text"], fact_id, str(fact["source_column"]), timestamp(fact["source_month"])))
     return found
 
 
@@ -70,7 +71,7 @@ def explain(
 
     Raises :class:`NoNarrative` when the month has none in the language.
     """
-    stamp = pd.Timestamp(month)
+    stamp = timestamp(month)
     row = _stored(narratives, stamp, language)
     origin = str(row["source"]) + ("" if pd.isna(row["reason"]) else f" ({row['reason']})")
     lines = [f"{stamp:%Y-%m} [{language}, {origin}]", str(row["text"])]
@@ -79,7 +80,7 @@ def explain(
         table = [("fact", "subject", "measure", "value", "source", "month")]
         for item in dict.fromkeys(traced.fact_id for traced in trace(narratives, facts, stamp, language)):
             fact = known[item]
-            source = (str(fact["source_column"]), f"{pd.Timestamp(fact['source_month']):%Y-%m}")
+            source = (str(fact["source_column"]), f"{timestamp(fact['source_month']):%Y-%m}")
             table.append((item, str(fact["subject"]), str(fact["measure"]), _shown(fact), *source))
         widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
         lines.append("")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from rotation_pipeline.narratives.history import timestamp
 from rotation_pipeline.narratives.tables import FACTS
 
 
@@ -44,14 +45,14 @@ def facts_by_month(frame: pd.DataFrame) -> dict[pd.Timestamp, dict[str, Fact]]:
     result: dict[pd.Timestamp, dict[str, Fact]] = {}
     columns = [frame[name].tolist() for name in ("month", *_USED)]
     for month, fact_id, kind, subject, measure, value, label, unit, precision in zip(*columns, strict=True):
-        facts = result.setdefault(pd.Timestamp(month), {})
+        facts = result.setdefault(timestamp(month), {})
         if fact_id in facts:
-            raise FactTableError(f"{FACTS.full_name} has two facts {fact_id!r} in {pd.Timestamp(month):%Y-%m}")
+            raise FactTableError(f"{FACTS.full_name} has two facts {fact_id!r} in {timestamp(month):%Y-%m}")
         number = None if pd.isna(value) else float(value)
         text = None if pd.isna(label) else str(label)
         if (number is None) == (text is None):
             raise FactTableError(
-                f"{FACTS.full_name} {fact_id} of {pd.Timestamp(month):%Y-%m} must have either a value or a label"
+                f"{FACTS.full_name} {fact_id} of {timestamp(month):%Y-%m} must have either a value or a label"
             )
         facts[fact_id] = Fact(fact_id, kind, subject, measure, number, text, unit, int(precision))
     return result
@@ -62,13 +63,15 @@ def facts_hash(frame: pd.DataFrame) -> str:
 
     ``run_id`` and other columns are left out, so equal facts of two runs have the same hash.
     """
-    ordered = frame.sort_values(["month", "fact_id"])
     columns: list[list[object]] = []
     for name in FACTS.stored_names:
-        values = ordered[name]
+        values = frame[name].tolist()
         if FACTS.column(name).type == "DATE":
-            columns.append([pd.Timestamp(value).strftime("%Y-%m-%d") for value in values.tolist()])
+            days = {value: f"{timestamp(value):%Y-%m-%d}" for value in set(values)}
+            columns.append([days[value] for value in values])
         else:
-            columns.append([None if pd.isna(value) else value for value in values.tolist()])
-    text = json.dumps([FACTS.stored_names, *zip(*columns, strict=True)], ensure_ascii=False, separators=(",", ":"))
+            # a float is null when it differs from itself; texts are null when they are None or a pandas null
+            columns.append([None if value is None or value is pd.NA or value != value else value for value in values])
+    rows = sorted(zip(*columns, strict=True), key=lambda row: (row[0], row[1]))
+    text = json.dumps([FACTS.stored_names, *rows], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

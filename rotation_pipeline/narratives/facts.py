@@ -24,6 +24,7 @@ from rotation_pipeline.narratives.history import (
     NarrativeInputError,
     NarrativeInputs,
     month_number,
+    month_stamp,
 )
 from rotation_pipeline.narratives.options import NarrativeOptions
 from rotation_pipeline.narratives.tables import FACTS
@@ -253,11 +254,6 @@ def _rows(out: _Month, past: History, month: int, options: NarrativeOptions) -> 
     return rows
 
 
-def month_stamp(number: int) -> pd.Timestamp:
-    """First day of a month from its running number."""
-    return pd.Timestamp(year=number // 12, month=number % 12 + 1, day=1)
-
-
 def fact_table(
     inputs: NarrativeInputs, months: Iterable[pd.Timestamp | date], options: NarrativeOptions
 ) -> pd.DataFrame:
@@ -277,7 +273,7 @@ def fact_table(
                 f"index_features has no row in {month_stamp(number):%Y-%m}; build intermediate.index_features for that month first"
             )
         rows.extend(_rows(_collect(past, number, options), past, number, options))
-    frame = pd.DataFrame(rows, columns=FACTS.stored_names)
+    frame = pd.DataFrame(rows, columns=pd.Index(FACTS.stored_names))
     for name in ("month", "as_of", "source_month"):
         frame[name] = pd.to_datetime(frame[name]).astype("datetime64[ns]")
     frame["value"] = frame["value"].astype("float64")

@@ -94,10 +94,23 @@ class ReturnRow:
     book_cost: float
 
 
+def timestamp(value: object) -> pd.Timestamp:
+    """A day as pandas timestamp; raises for a null."""
+    stamp = pd.Timestamp(value)  # pyright: ignore[reportArgumentType]
+    if not isinstance(stamp, pd.Timestamp):
+        raise NarrativeInputError(f"{value!r} is no date")
+    return stamp
+
+
+def month_stamp(number: int) -> pd.Timestamp:
+    """First day of a month from its running number."""
+    return timestamp(f"{number // 12:04d}-{number % 12 + 1:02d}-01")
+
+
 def month_number(month: object) -> int:
     """Running number of a month, 12 × year + month − 1. Raises for anything but the first day of a month."""
-    stamp = pd.Timestamp(month)  # pyright: ignore[reportArgumentType]
-    if pd.isna(stamp) or stamp.day != 1 or stamp != stamp.normalize():
+    stamp = timestamp(month)
+    if stamp.day != 1 or stamp != stamp.normalize():
         raise NarrativeInputError(f"{month!r} is no month; a month is its first calendar day")
     return 12 * stamp.year + stamp.month - 1
 
@@ -167,7 +180,7 @@ def _by_style(frame: pd.DataFrame, table: str, style_column: str, value_column: 
 def _weights(frame: pd.DataFrame) -> dict[int, dict[str, float]]:
     table = "marts.weights"
     (strategies,) = _columns(frame, table, ["strategy"])
-    result = _by_style(frame[[name == HEADLINE for name in strategies]], table, "style", "weight")
+    result = _by_style(frame.loc[[name == HEADLINE for name in strategies]], table, "style", "weight")
     for number, weights in result.items():
         missing = [style for style in STYLES if style not in weights]
         if missing:
@@ -204,7 +217,7 @@ def _features(frame: pd.DataFrame) -> dict[int, IndexState]:
     days, volatility, drawdown, trend = _columns(frame, table, ["day", "volatility", "drawdown", "trend"])
     last: dict[int, tuple[pd.Timestamp, int]] = {}
     for place, (number, day) in enumerate(zip(_months(frame, table), days, strict=True)):
-        stamp = pd.Timestamp(day)  # pyright: ignore[reportArgumentType]
+        stamp = timestamp(day)
         if 12 * stamp.year + stamp.month - 1 != number:
             raise NarrativeInputError(f"{_where(table, number, 'day')} is {stamp:%Y-%m-%d}, outside its month")
         if number in last and stamp == last[number][0]:

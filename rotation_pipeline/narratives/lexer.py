@@ -13,7 +13,7 @@ from typing import Literal
 
 from rotation_pipeline.narratives.lexicon import NEUTRAL
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
-from rotation_pipeline.narratives.wording import FAMILIES, wording
+from rotation_pipeline.narratives.wording import FAMILIES, SINGLED_OUT, wording
 
 TokenKind = Literal[
     "entity", "measure", "label", "previous", "direction", "number", "regime", "hint", "neutral", "stop", "unknown"
@@ -67,15 +67,8 @@ def _phrases(language: Language, options: NarrativeOptions) -> dict[str, Token]:
     measures: dict[str, list[str]] = {}
     for (_, measure), phrase in words.measures.items():
         key = phrase.casefold()
-        if measure in (
-            "favoured",
-            "largest_increase",
-            "largest_decrease",
-            "best_forecast",
-            "best_return",
-            "worst_return",
-        ):
-            found[key] = Token("label", phrase, name=measure)
+        if measure in SINGLED_OUT:
+            found[key] = Token("label", phrase, name=measure, measures=SINGLED_OUT[measure])
         elif measure == "previous_regime":
             found[key] = Token("previous", phrase)
         elif measure != "regime":
@@ -121,7 +114,9 @@ def tokens(text: str, language: Language, options: NarrativeOptions) -> list[Tok
     found: list[Token] = []
     for match in pattern.finditer(text):
         if match["percentile"] is not None:
-            found.append(Token("number", match[0], name="percentile", number=match[pattern.groupindex["percentile"] + 1]))
+            found.append(
+                Token("number", match[0], name="percentile", number=match[pattern.groupindex["percentile"] + 1])
+            )
         elif match["known"] is not None:
             found.append(phrases[match[0].casefold()])
         elif match["amount"] is not None:

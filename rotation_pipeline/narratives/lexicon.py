@@ -79,7 +79,15 @@ FORBIDDEN_CLASSES: tuple[str, ...] = tuple(name for name, _ in _FORBIDDEN_EN)
 """What can be wrong with a word."""
 
 
+_ANY_FORBIDDEN: dict[Language, re.Pattern[str]] = {
+    language: re.compile("|".join(f"(?:{pattern.pattern})" for _, pattern in patterns), re.IGNORECASE)
+    for language, patterns in _FORBIDDEN.items()
+}
+
+
 def forbidden(text: str, language: Language) -> list[tuple[str, str]]:
     """(class, wording) of every forbidden wording in the text."""
     cleaned = _HARMLESS_ZH.sub(" ", text) if language == "zh" else text
+    if _ANY_FORBIDDEN[language].search(cleaned) is None:
+        return []
     return [(name, match[0]) for name, pattern in _FORBIDDEN[language] for match in pattern.finditer(cleaned)]

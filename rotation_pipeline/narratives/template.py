@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import lru_cache
 
 from rotation_pipeline.narratives.catalogue import FACT_IDS
 from rotation_pipeline.narratives.draft import Draft, DraftSentence, Provenance
@@ -27,6 +28,9 @@ FEWEST, MOST = 3, 5
 _NAME = re.compile(r"\{([A-Za-z_]+)\.([A-Za-z0-9_]+)\|")
 _JOIN: dict[Language, tuple[str, str, str]] = {"zh": ("，", "；", "。"), "en": (", ", "; ", ".")}
 """Between clauses, between groups of clauses, at the end."""
+_THEN: dict[Language, str] = {"zh": "，", "en": ": "}
+"""Between a hint's statement and its meaning."""
+_HINT_SUBJECTS = {hint.name: hint.subject for hint in HINTS}
 
 Group = tuple[str, ...]
 """Clauses that belong together; without its first clause a group is left out."""
@@ -67,6 +71,11 @@ _MARKET: dict[Language, tuple[Group, ...]] = {
         ),
     ),
 }  # fmt: skip
+_SAME_INDEX: dict[Language, Group] = {
+    "zh": ("{index.volatility|measure}为{index.volatility|value}", "处于{index.volatility_percentile|value}"),
+    "en": ("its {index.volatility|measure} was {index.volatility|value}", "at {index.volatility_percentile|value}"),
+}
+"""The volatility when the index has just been named."""
 _CHOICE: dict[Language, tuple[Group, ...]] = {
     "zh": (
         (
@@ -143,25 +152,40 @@ _RESULT: dict[Language, tuple[Group, ...]] = {
         ("{strategy.turnover|measure} of {strategy.turnover|subject} at the end of the month was {strategy.turnover|value}",),
     ),
 }  # fmt: skip
+_SAME_STRATEGY: dict[Language, Group] = {
+    "zh": ("月末{strategy.turnover|measure}为{strategy.turnover|value}",),
+    "en": ("its {strategy.turnover|measure} at the end of the month was {strategy.turnover|value}",),
+}
+"""The turnover when the strategy has just been named."""
+_DRAWDOWN: dict[Language, str] = {
+    "zh": "{index.drawdown|subject}{index.drawdown|measure}为{index.drawdown|value}",
+    "en": "{index.drawdown|subject} stands at a {index.drawdown|measure} of {index.drawdown|value}",
+}
+"""What a turn to defence refers to."""
+_ACTIVE: dict[Language, Group] = {
+    "zh": ("{strategy.active_share|subject}{strategy.active_share|measure}为{strategy.active_share|value}",),
+    "en": ("the {strategy.active_share|measure} of {strategy.active_share|subject} is {strategy.active_share|value}",),
+}
+"""How far equal weights are from equal."""
 _RETURNS: dict[Language, tuple[Group, ...]] = {
     "zh": (
         (
             "{strategy.best_return|measure}{strategy.best_return|label}",
-            "{best.return_1m|measure}为{best.return_1m|value}",
+            "为{best.return_1m|value}",
         ),
         (
             "{strategy.worst_return|measure}{strategy.worst_return|label}",
-            "{worst.return_1m|measure}为{worst.return_1m|value}",
+            "为{worst.return_1m|value}",
         ),
     ),
     "en": (
         (
             "{strategy.best_return|measure} {strategy.best_return|label}",
-            "with a {best.return_1m|measure} of {best.return_1m|value}",
+            "at {best.return_1m|value}",
         ),
         (
             "{strategy.worst_return|measure} {strategy.worst_return|label}",
-            "with a {worst.return_1m|measure} of {worst.return_1m|value}",
+            "at {worst.return_1m|value}",
         ),
     ),
 }
@@ -226,14 +250,17 @@ class _Page:
                 found.append([head, *(clause for clause in map(self.clause, rest) if clause is not None)])
         return found
 
+    def first_of(self, *names: str) -> str | None:
+        """The first of these hints that holds."""
+        return next((name for name in names if FACT_IDS[_HINT_SUBJECTS[name], name] in self._facts), None)
+
     def hint(self, *names: str) -> list[list[str]]:
         """Statement and meaning of the first of these hints that holds, as one group; else nothing."""
-        for name in names:
-            subject = next(hint.subject for hint in HINTS if hint.name == name)
-            fact_id = self._id(subject, name)
-            if fact_id is not None:
-                return [[f"{{{fact_id}|hint}}", f"{{{fact_id}|meaning}}"]]
-        return []
+        name = self.first_of(*names)
+        if name is None:
+            return []
+        fact_id = FACT_IDS[_HINT_SUBJECTS[name], name]
+        return [[f"{{{fact_id}|hint}}{_THEN[self._language]}{{{fact_id}|meaning}}"]]
 
     def has(self, subject: str, measure: str) -> bool:
         """Whether the month has the fact."""
@@ -256,21 +283,29 @@ class _Page:
 def _sentences(page: _Page, language: Language) -> Iterator[list[list[str]]]:
     """Groups of each possible sentence in the order of reading: market, choice, fit, result, meaning."""
     trend, volatility, changed, lasting = _MARKET[language]
+    if page.has("index", "return_1m"):
+        volatility = _SAME_INDEX[language]
     # the regime is said once: where it came from, or how long it lasts
     yield page.groups((trend, volatility, changed if page.has("market", "previous_regime") else lasting))
     favoured, increased, decreased = _CHOICE[language]
     if page.has("strategy", "equal_weights"):
-        yield page.hint("equal_weights")
+        yield page.hint("equal_weights") + page.groups((_ACTIVE[language],))
     elif page.same_style("favoured", "increased"):
         yield page.groups((favoured, decreased))
     elif page.same_style("favoured", "decreased"):
         yield page.groups((favoured, increased))
     else:
         yield page.groups((favoured, increased, decreased))
-    fit = page.hint("fits_regime", "opposes_regime", "neutral_to_regime")
-    yield page.groups(_FIT[language]) + fit
-    yield page.groups(_RESULT[language])
-    yield (page.hint(*_LEADING) + page.hint("tension", "equal_weight_clone") + page.hint(*_RISK))[:2]
+    yield page.groups(_FIT[language]) + page.hint("fits_regime", "opposes_regime", "neutral_to_regime")
+    month, quarter, turnover = _RESULT[language]
+    if page.has("strategy", "net_return") or page.has("strategy", "net_return_3m"):
+        turnover = _SAME_STRATEGY[language]
+    yield page.groups((month, quarter, turnover))
+    meaning = (page.hint(*_LEADING) + page.hint("tension", "equal_weight_clone") + page.hint(*_RISK))[:2]
+    if page.first_of(*_LEADING) == "turning_defensive":
+        fall = page.clause(_DRAWDOWN[language])
+        meaning = meaning if fall is None else [[fall], *meaning]
+    yield meaning
 
 
 def template_sentences(facts: Facts, language: Language) -> tuple[DraftSentence, ...]:
@@ -287,12 +322,14 @@ def template_sentences(facts: Facts, language: Language) -> tuple[DraftSentence,
     return tuple(written[:MOST])
 
 
+@lru_cache(maxsize=16)
 def template_hash(language: Language, options: NarrativeOptions) -> str:
     """sha256 of everything the template's text depends on: version, patterns and wording of the language."""
     words = asdict(wording(language, options))
     material = {
         "version": VERSION,
         "patterns": [part[language] for part in (_MARKET, _CHOICE, _FIT, _RESULT, _RETURNS)],
+        "variants": [part[language] for part in (_SAME_INDEX, _SAME_STRATEGY, _DRAWDOWN, _ACTIVE, _THEN, _JOIN)],
         "samples": _SAMPLES[language],
         "hints": [_LEADING, _RISK],
         "words": {

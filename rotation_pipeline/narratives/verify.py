@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 from rotation_pipeline.narratives.catalogue import FACT_IDS
 from rotation_pipeline.narratives.draft import Draft, DraftSentence
@@ -49,7 +50,7 @@ def check_slots(draft: Draft, facts: Facts, language: Language, options: Narrati
     words = wording(language, options)
     errors = _count_error(len(draft.sentences))
     for place, sentence in enumerate(draft.sentences, start=1):
-        found = [*_slot_errors(sentence, facts, words), *_outside_errors(sentence.text, words, language)]
+        found = [*_slot_errors(sentence, facts, words), *_outside_errors(sentence.text, words, language, options)]
         errors += [f"sentence {place}: {error}" for error in found]
     return errors
 
@@ -88,7 +89,16 @@ def _slot_errors(sentence: DraftSentence, facts: Facts, words: Wording) -> list[
     return errors
 
 
-def _outside_errors(text: str, words: Wording, language: Language) -> list[str]:
+@lru_cache(maxsize=16)
+def _names(language: Language, options: NarrativeOptions) -> re.Pattern[str]:
+    """Names of styles, regimes and the strategy, which belong into slots; the index's name may be written out."""
+    words = wording(language, options)
+    names = [name for subject, name in words.subjects.items() if subject != "index"] + list(words.regimes.values())
+    known = "|".join(map(re.escape, names))
+    return re.compile(known if language == "zh" else rf"(?<![A-Za-z])(?:{known})(?![A-Za-z])", re.IGNORECASE)
+
+
+def _outside_errors(text: str, words: Wording, language: Language, options: NarrativeOptions) -> list[str]:
     outside = SLOT.sub("\n", text)
     errors = [f"brace {char!r} outside a slot; a slot is {{id|part}}" for char in sorted(set("{}") & set(outside))]
     outside = outside.replace(words.subjects["index"], "\n")  # its digits are part of a name
@@ -96,11 +106,7 @@ def _outside_errors(text: str, words: Wording, language: Language) -> list[str]:
     errors += [f"digit {char!r} outside a slot" for char in digits]
     numerals = sorted({char for char in outside if char.isnumeric() and char not in digits})
     errors += [f"number word {char!r} outside a slot" for char in numerals]
-    named = [name for subject, name in words.subjects.items() if subject != "index"] + list(words.regimes.values())
-    for name in named:
-        pattern = re.escape(name) if language == "zh" else rf"(?<![A-Za-z]){re.escape(name)}(?![A-Za-z])"
-        if re.search(pattern, outside, re.IGNORECASE):
-            errors.append(f"name {name!r} outside a slot")
+    errors += [f"name {match[0]!r} outside a slot" for match in _names(language, options).finditer(outside)]
     return errors + [f"{kind} {wording_!r} outside a slot" for kind, wording_ in forbidden(outside, language)]
 
 
@@ -141,6 +147,8 @@ def _number_error(token: Token, fact: Fact, sign: int | None) -> str | None:
     truth = Decimal(fact.value) * (100 if fact.unit in _UNITS else 1)
     if fact.measure in MAGNITUDES:
         truth = abs(truth)
+    if written[0] == "+" or (written[0] == "-" and said == 0):
+        return f"{token.text!r} has a sign it does not need"
     decimals = len(written.partition(".")[2])
     if decimals != fact.precision:
         return f"{token.text!r} shows {decimals} decimals of {fact.fact_id}; {fact.precision} are shown"
@@ -207,7 +215,7 @@ class _Reader:
                 case "measure":
                     self._measures = token.measures
                 case "label":
-                    label = token.name
+                    label, self._measures = token.name, token.measures
                 case "previous":
                     previous = True
                 case "direction":

@@ -7,6 +7,7 @@ A measure phrase and a subject stand somewhere before the number in the same sen
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
@@ -24,6 +25,15 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "forecast": ("forecast_rank",),
 }
 """Measures whose number may follow another measure's phrase, told apart by their unit or direction phrase."""
+SINGLED_OUT: dict[str, tuple[str, ...]] = {
+    "favoured": ("weight", "weight_change", "weight_rank", "above_equal"),
+    "largest_increase": ("weight", "weight_change"),
+    "largest_decrease": ("weight", "weight_change"),
+    "best_forecast": ("forecast", "forecast_rank"),
+    "best_return": ("return_1m",),
+    "worst_return": ("return_1m",),
+}
+"""Facts that single out a style, and what a number after the style then measures."""
 MAGNITUDES = frozenset({"drawdown"})
 """Measures stored as numbers ≤ 0 and spoken without sign."""
 
@@ -126,7 +136,7 @@ _EN_MEASURES: dict[GroupMeasure, str] = {
     ("style", "return_12m"): "12-month long-short return",
     ("style", "weight"): "weight",
     ("style", "weight_rank"): "weight rank",
-    ("style", "forecast"): "forecast long-short return for next month",
+    ("style", "forecast"): "forecast next-month long-short return",
     ("style", "forecast_rank"): "forecast rank",
 }
 _EN_DIRECTIONS: dict[GroupMeasure, Directions] = {
@@ -148,6 +158,7 @@ _EN_SUBJECTS = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=16)
 def wording(language: Language, options: NarrativeOptions) -> Wording:
     """The phrases of a language with the index named as in the options."""
     hints = {name: texts[language] for name, texts in HINT_TEXTS.items()}

@@ -28,7 +28,7 @@ HINT_TEXTS: dict[str, dict[Language, HintText]] = {
     "turning_defensive": {
         "zh": ("指数回撤之际配置转向防御", "若防御风格延续其特性，组合在下跌中损失较小，在反弹中收益也较少"),
         "en": (
-            "the allocation turns defensive while the index is in drawdown",
+            "the allocation turns defensive while the index is well below its high",
             "if defensive styles keep their character, the book loses less in a further fall and earns less in a rebound",
         ),
     },

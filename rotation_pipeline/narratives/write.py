@@ -11,6 +11,7 @@ import pandas as pd
 
 from rotation_pipeline.narratives.draft import Draft, Writer
 from rotation_pipeline.narratives.fact import Facts, FactTableError, facts_by_month, facts_hash
+from rotation_pipeline.narratives.history import timestamp
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
 from rotation_pipeline.narratives.slots import render
 from rotation_pipeline.narratives.tables import FACTS, NARRATIVES
@@ -31,12 +32,17 @@ def rendered(draft: Draft, facts: Facts, language: Language, options: NarrativeO
 
 def verify(draft: Draft, facts: Facts, language: Language, options: NarrativeOptions) -> list[str]:
     """Errors of both checks, the slots first; a draft whose slots are wrong is not rendered."""
+    return _checked(draft, facts, language, options)[0]
+
+
+def _checked(draft: Draft, facts: Facts, language: Language, options: NarrativeOptions) -> tuple[list[str], list[str]]:
+    """Errors of both checks, and the rendered sentences (none when the slots are wrong)."""
     errors = check_slots(draft, facts, language, options)
     if errors:
-        return errors
+        return errors, []
     texts = rendered(draft, facts, language, options)
     pairs = [(text, sentence.fact_ids) for text, sentence in zip(texts, draft.sentences, strict=True)]
-    return check_text(joined(texts, language), pairs, facts, language, options)
+    return check_text(joined(texts, language), pairs, facts, language, options), texts
 
 
 def narrate(
@@ -53,16 +59,17 @@ def narrate(
     """
     author = TemplateWriter() if writer is None else writer
     by_month = facts_by_month(facts)
-    rows_of_month = dict(iter(facts.groupby("month")))
+    rows_of_month = {timestamp(month): rows for month, rows in facts.groupby("month")}
     rows: list[tuple[object, ...]] = []
-    for month in sorted({pd.Timestamp(month) for month in months}):
+    for month in sorted({timestamp(month) for month in months}):
         if month not in by_month:
             raise FactTableError(f"{FACTS.full_name} has no facts of {month:%Y-%m}; build them first")
         fingerprint = facts_hash(rows_of_month[month])
         rows.extend(
-            _row(month, language, by_month[month], fingerprint, author, options) for language in sorted(set(options.languages))
+            _row(month, language, by_month[month], fingerprint, author, options)
+            for language in sorted(set(options.languages))
         )
-    frame = pd.DataFrame(rows, columns=NARRATIVES.stored_names)
+    frame = pd.DataFrame(rows, columns=pd.Index(NARRATIVES.stored_names))
     frame["month"] = pd.to_datetime(frame["month"]).astype("datetime64[ns]")
     for name in ("attempts", "input_tokens", "output_tokens"):
         frame[name] = frame[name].astype("Int32")
@@ -75,11 +82,10 @@ def _row(
     month: pd.Timestamp, language: Language, facts: Facts, fingerprint: str, author: Writer, options: NarrativeOptions
 ) -> tuple[object, ...]:
     draft = author.write(facts, language, options)
-    errors = verify(draft, facts, language, options)
+    errors, texts = _checked(draft, facts, language, options)
     source = draft.provenance
     if errors:
         raise NarrativeRejected(f"{source.source} narrative of {month:%Y-%m} in {language}: {'; '.join(errors)}")
-    texts = rendered(draft, facts, language, options)
     sentences = [
         {"text": text, "fact_ids": list(sentence.fact_ids)}
         for text, sentence in zip(texts, draft.sentences, strict=True)

@@ -1,6 +1,6 @@
 """Stages as Dagster assets: one asset a table, with schema, lineage, row counts, a small plot and quality checks."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads the types of an asset's parameters.
 
 from collections.abc import Iterator, Sequence
 from typing import Any

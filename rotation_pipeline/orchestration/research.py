@@ -31,7 +31,8 @@ def _names(*tables: Table) -> tuple[str, ...]:
 def _style_returns(work: Work) -> pd.DataFrame:
     """Monthly long-short returns up to the last month: index month, a column per style."""
     rows = work.pandas("marts.factor_longshort", kind="style")
-    return rows.pivot(index="month", columns="factor", values="long_short").reindex(columns=list(STYLES))
+    wide = rows.pivot(index="month", columns="factor", values="long_short")
+    return pd.DataFrame(wide.reindex(columns=list(STYLES)))
 
 
 def _month_ends(daily: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +44,7 @@ def _market(work: Work) -> pd.DataFrame:
     """Index state and filtered regime probabilities at each month end: index month."""
     state = _month_ends(work.pandas("intermediate.index_features")).set_index("month")
     probabilities = work.pandas("marts.regimes", detector=HMM).set_index("month")
-    return state.join(probabilities, how="left")[list(forecasting.MARKET_FEATURES)]
+    return pd.DataFrame(state.join(probabilities, how="left", rsuffix="_regime")[list(forecasting.MARKET_FEATURES)])
 
 
 def ingest(work: Work) -> Outputs:
@@ -162,7 +163,7 @@ def expert_forecasts(work: Work) -> Outputs:
     from rotation_pipeline.forecasting.walk_forward import expert_forecasts as compute
 
     found = compute(
-        _style_returns(work), _market(work), work.months, work.settings.forecasts, work.settings.network,
+        _style_returns(work), _market(work), work.timestamps, work.settings.forecasts, work.settings.network,
         on_progress=work.progress,
     )
     return {forecasting.EXPERT_FORECASTS.full_name: found.forecasts, forecasting.LATENT.full_name: found.latent}
@@ -172,7 +173,7 @@ def forecasts(work: Work) -> Outputs:
     """The mixture anchored on zero tilt."""
     from rotation_pipeline.forecasting.mixture import mix
 
-    found = mix(work.pandas("marts.expert_forecasts"), _style_returns(work), work.months, work.settings.forecasts)
+    found = mix(work.pandas("marts.expert_forecasts"), _style_returns(work), work.timestamps, work.settings.forecasts)
     return {forecasting.EXPERT_WEIGHTS.full_name: found.expert_weights, forecasting.FORECASTS.full_name: found.forecasts}
 
 
@@ -181,7 +182,7 @@ def forecast_scores(work: Work) -> Outputs:
     from rotation_pipeline.forecasting.scores import forecast_scores as compute
 
     found = compute(
-        work.pandas("marts.expert_forecasts"), work.pandas("marts.forecasts"), _style_returns(work), work.months,
+        work.pandas("marts.expert_forecasts"), work.pandas("marts.forecasts"), _style_returns(work), work.timestamps,
         work.settings.forecasts,
     )
     return {forecasting.SCORES.full_name: found}
@@ -233,7 +234,7 @@ def backtest_measures(work: Work) -> Outputs:
 
     active = work.table("marts.books", strategy="rotation").filter(pl.col("active_share") > 0.0)["month"].to_list()
     found = measure_table(
-        work.pandas("marts.backtest"), work.pandas("marts.regimes", detector=HMM)[["month", "regime"]], active,
+        work.pandas("marts.backtest"), work.pandas("marts.regimes", detector=HMM), active,
         work.months, work.settings.backtest,
     )
     return {backtest.MEASURES.full_name: found}
@@ -330,6 +331,6 @@ STAGES: tuple[Stage, ...] = (
 )  # fmt: skip
 
 REPORT = Stage(
-    "report", "report", "One self-contained HTML page per language, verdict first, and factor_longshort.csv", "sample", (),
+    "html_report", "report", "One self-contained HTML page per language, verdict first, and factor_longshort.csv", "sample", (),
     report, reads=REPORT_READS, kinds=("python", "html"),
 )

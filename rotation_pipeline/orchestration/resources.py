@@ -1,8 +1,8 @@
 """What assets receive from outside: the settings, the data source and the warehouse over dagster-duckdb's connection."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads the types of a resource's fields.
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class RotationResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # ge
         return stored_settings(self.settings_json, database=self.duckdb.database)
 
     @contextmanager
-    def warehouse(self) -> Iterator[Warehouse]:
+    def warehouse(self) -> Generator[Warehouse]:
         """The warehouse, writable. Raises DatabaseLocked at once, naming the holder, instead of retrying in silence."""
         path = Path(self.duckdb.database)
         connect(path, threads=self.settings().threads).close()
@@ -39,7 +39,7 @@ class RotationResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # ge
                 connection.close()
 
     @contextmanager
-    def work(self, months: list) -> Iterator[Work]:  # type: ignore[type-arg]  # list of dates
+    def work(self, months: list) -> Generator[Work]:  # type: ignore[type-arg]  # list of dates
         """Everything a stage needs for ``months``."""
         settings = self.settings()
         source = make_source(settings)

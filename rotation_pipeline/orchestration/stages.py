@@ -57,6 +57,11 @@ class Work:
         return self.months[0]
 
     @property
+    def timestamps(self) -> list[pd.Timestamp]:
+        """The months as pandas has them."""
+        return [pd.Timestamp(month) for month in self.months]
+
+    @property
     def last(self) -> date:
         """Last month to compute; nothing after it may be read."""
         return self.months[-1]

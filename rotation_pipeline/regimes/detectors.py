@@ -67,6 +67,11 @@ class Detector(Protocol):
         """Its name in the tables."""
         ...
 
+    @property
+    def prior_rows(self) -> float:
+        """Training rows the archetypes count for when a state's mean return and volatility are taken for its name."""
+        ...
+
     def fit(self, x: Array, warm: States | None, centres: Array, seed: Sequence[int]) -> States:
         """States fitted on ``x``, started from ``warm`` (None: from the archetypes ``centres``) and seeded restarts."""
         ...

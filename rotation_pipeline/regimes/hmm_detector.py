@@ -42,6 +42,11 @@ class HMMDetector:
         """Training rows a month, which turn the priors' months into pseudo-observations."""
         return 1.0 if self.options.form == "monthly" else SESSIONS_PER_MONTH / self.options.stride
 
+    @property
+    def prior_rows(self) -> float:
+        """The same weight as on the state means, so that names are as slow to change as the states."""
+        return self.options.mean_prior_months * self.rows_per_month
+
     def typical_transition(self) -> Array:
         """Transition matrix of the expected duration, the same chance for every other state: (K, K)."""
         states = self.options.n_states
@@ -66,7 +71,7 @@ class HMMDetector:
     def _initial(self, means: Array) -> HMMParameters:
         states, size = means.shape
         return HMMParameters(
-            np.full(states, 1.0 / states),
+            np.full((states,), 1.0 / states),
             self.typical_transition(),
             means.copy(),
             np.stack([_FIRST_VARIANCE * np.eye(size)] * states),

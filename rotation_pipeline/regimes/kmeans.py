@@ -113,6 +113,11 @@ class KMeansDetector:
     options: RegimeOptions
     name: str = "kmeans"
 
+    @property
+    def prior_rows(self) -> float:
+        """0: clusters are named by their own points."""
+        return 0.0
+
     def fit(self, x: Array, warm: States | None, centres: Array, seed: Sequence[int]) -> States:
         """Least inertia over the warm start (or the archetypes) and ``kmeans_restarts`` k-means++ starts."""
         reference = centres if warm is None else warm.parameters.means
@@ -124,7 +129,7 @@ class KMeansDetector:
                 best, least, settled = found, inertia, done
         variance = max(least / x.size, _LEAST_VARIANCE)
         parameters = HMMParameters(
-            start=np.full(n_states, 1.0 / n_states),
+            start=np.full((n_states,), 1.0 / n_states),
             transition=np.full((n_states, n_states), 1.0 / n_states),
             means=best,
             covariances=np.stack([variance * np.eye(x.shape[1])] * n_states),

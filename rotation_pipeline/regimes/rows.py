@@ -38,6 +38,13 @@ def _moments(x: Array, centre: Array, scale: Array) -> None:
         scale[i] = np.sqrt(squares / n)
 
 
+def moments_of(x: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column of ``x`` (T, F), shape (F,) each."""
+    centre, scale = np.empty((x.shape[1],)), np.empty((x.shape[1],))
+    _moments(np.ascontiguousarray(x), centre, scale)
+    return centre, scale
+
+
 @dataclass(frozen=True)
 class TrainingRows:
     """Rows up to the close of one month: transformed features (T, F), and the 21-day return and volatility (T,)."""
@@ -50,8 +57,7 @@ class TrainingRows:
 
     def scaling(self, features: Sequence[str]) -> tuple[Array, Array]:
         """Centre and scale (F,) of these rows and no others; RegimeInputError for a feature that does not vary."""
-        centre, scale = np.empty(self.x.shape[1]), np.empty(self.x.shape[1])
-        _moments(self.x, centre, scale)
+        centre, scale = moments_of(self.x)
         flat = np.flatnonzero(~(scale > 1e-12 * np.maximum(np.abs(centre), 1.0)))
         if flat.size:
             raise RegimeInputError(
@@ -75,8 +81,10 @@ class FeatureRows:
         self.x = np.ascontiguousarray(np.stack([self._values(frame, name)[order] for name in features], axis=1))
         self.returns, self.volatilities = (floats(frame, name, _TABLE)[order] for name in NAMING)
         everything = np.column_stack([self.x, self.returns, self.volatilities])
-        self.complete = np.isfinite(everything).all(axis=1)
-        self._last = np.append(self.months[1:] != self.months[:-1], True) if self.days.size else self.complete
+        self.complete: NDArray[np.bool_] = np.asarray(np.isfinite(everything).all(axis=1), dtype=np.bool_)
+        self._last: NDArray[np.bool_] = (
+            np.append(self.months[1:] != self.months[:-1], True) if self.days.size else self.complete
+        )
 
     @staticmethod
     def _values(frame: pd.DataFrame, name: str) -> Array:
@@ -102,22 +110,21 @@ class FeatureRows:
         upto = np.flatnonzero(self.months <= month)
         if upto.size == 0 or self.months[upto[-1]] != month:
             raise RegimeInputError(f"{_TABLE}: no session in {month}; materialise that month first")
-        if options.form == "monthly":
-            chosen = upto[self._last[upto]]
-        else:
-            chosen = np.arange(upto[-1], -1, -options.stride)[::-1]
+        last = int(upto[-1])
+        spaced = np.arange(last, -1, -options.stride, dtype=np.int64)[::-1]
+        chosen = upto[self._last[upto]] if options.form == "monthly" else spaced
         if options.window == "rolling":
             chosen = chosen[self.months[chosen] > month - options.rolling_months]
         usable = self.complete[chosen]
         began = int(np.argmax(usable)) if usable.any() else chosen.size
         gap = np.flatnonzero(~usable[began:])
         if gap.size or began == chosen.size:
-            day = self.days[chosen[began + gap[0]]] if gap.size else self.days[upto[-1]]
+            day = self.days[chosen[began + gap[0]]] if gap.size else self.days[last]
             raise RegimeInputError(f"{_TABLE}: a feature of {', '.join(self.features)} is missing on {day}")
         kept = chosen[began:]
         return TrainingRows(
             self.months[kept],
-            self._month_ends(kept, upto[-1]),
+            self._month_ends(kept, last),
             np.ascontiguousarray(self.x[kept]),
             self.returns[kept].copy(),
             self.volatilities[kept].copy(),

@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 
 import pandas as pd
 
+from rotation_pipeline.factors.styles import STYLES
+
 SourceKind = Literal["simulated", "real"]
 
 REQUIRED: dict[str, tuple[str, ...]] = {
@@ -177,8 +179,10 @@ class ReportData:
         raise ReportError("report table backtest has no row with role 'strategy'; run the backtest up to the report's month")
 
     def trial_count(self) -> int:
-        """Configurations ever evaluated up to the report's month."""
-        return int(self.history("trials")["trial_id"].nunique())
+        """Configurations ever evaluated up to the report's month: the number the deflated Sharpe ratio was deflated by."""
+        counted = [number(value) for value in self.latest("significance")["trials"]]
+        stored = int(self.history("trials")["trial_id"].nunique())
+        return max([stored, *(int(value) for value in counted if value is not None)])
 
 
 def number(value: object) -> float | None:
@@ -189,7 +193,10 @@ def number(value: object) -> float | None:
     return converted if math.isfinite(converted) else None
 
 
-_BOOK_ORDER = ("rotation", "softmax_mixture", "softmax_network", "equal_weight", "rule_based", "risk_parity", "factor_momentum")
+_BOOK_ORDER = (
+    "rotation", "softmax_mixture", "softmax_network", "equal_weight", "rule_based", "risk_parity", "factor_momentum",
+    *(f"only_{style}" for style in STYLES),
+)  # fmt: skip
 
 
 def _book_rank(strategy: str) -> int:

@@ -59,7 +59,7 @@ def forecast_months(data: ReportData, words: Words) -> Sheet:
     return _comparison(data, words, "forecast", "forecast", words("table.forecast"), words("table.forecast.how"), folded=True)
 
 
-COMPARED = ("annualised_return", "volatility", "sharpe", "max_drawdown", "turnover", "information_ratio")
+COMPARED = ("annualised_return", "volatility", "sharpe", "max_drawdown", "factor_turnover", "cost_drag", "information_ratio")
 
 
 def _comparison(data: ReportData, words: Words, name: str, sample: str, title: str, how: str, *, folded: bool = False) -> Sheet:
@@ -83,41 +83,66 @@ def _measure_cell(name: str, measure: Measure | None) -> Cell:
         return Cell(UNKNOWN)
     if name in RATIOS:
         return Cell(plain(measure.value), interval(measure) if name in ("sharpe", "information_ratio") else "")
-    return Cell(percent(measure.value, 0 if name == "turnover" else 1))
+    return Cell(percent(measure.value, 2 if name == "cost_drag" else 1))
 
 
 def significance(data: ReportData, words: Words) -> Sheet:
-    """Every test of the headline book."""
+    """Every test of the headline book against zero and against equal weight."""
     rows = data.latest("significance")
-    own = rows[rows["strategy"] == data.headline()] if len(rows) else rows
+    own = rows[(rows["strategy"] == data.headline()) & rows["baseline"].isin(["zero", "equal_weight"])]
     keys = ("against", "statistic", "value", "p", "trials", "method")
     heads = [Head(words(f"head.{key}"), numeric=key in ("value", "p", "trials")) for key in keys]
     cells = [
         [
-            Cell(words.named("book", str(row["baseline"]))),
-            Cell(str(row["statistic"]).replace("_", " ")),
-            Cell(plain(row["value"], 3), interval(Measure(None, number(row["low"]), number(row["high"]), 0), 3)),
-            Cell(probability(row["p_value"])),
-            Cell(count(row["trials"])),
-            Cell(str(row["detail"])),
+            Cell(words.named("book", str(row["baseline"]))), Cell(words.named("statistic", str(row["statistic"]))),
+            _statistic_cell(row), Cell(probability(row["p_value"])), Cell(count(row["trials"])), Cell(str(row["detail"])),
         ]
-        for row in _records(own)
-    ]
+        for row in _ranked(own, {"baseline": ("equal_weight", "zero")})
+    ]  # fmt: skip
     return Sheet("significance", words("table.significance"), words("table.significance.how"), heads, cells)
 
 
+def _statistic_cell(row: Mapping[str, object]) -> Cell:
+    if row["statistic"] == "excess_return":
+        return Cell(percent(row["value"], 2), _percent_interval(row))
+    decimals = 1 if row["statistic"] == "minimum_track_record" else 2
+    return Cell(plain(row["value"], decimals), interval(Measure(None, number(row["low"]), number(row["high"]), 0)))
+
+
+def differences(data: ReportData, words: Words) -> Sheet:
+    """Sharpe ratio differences of the headline book to the baselines other than equal weight, one row each."""
+    rows = data.latest("significance")
+    own = rows[(rows["strategy"] == data.headline()) & ~rows["baseline"].isin(["zero", "equal_weight"])]
+    found = {(str(row["baseline"]), str(row["statistic"])): row for row in _records(own)}
+    keys = ("against", "difference", "hac_p", "bootstrap_p", "adjusted_p")
+    heads = [Head(words(f"head.{key}"), numeric=place > 0) for place, key in enumerate(keys)]
+    cells: list[list[Cell]] = []
+    for book in data.strategies():
+        bootstrap = found.get((book, "sharpe_difference_bootstrap"))
+        if bootstrap is None:
+            continue
+        others = [found.get((book, f"sharpe_difference_{kind}")) for kind in ("hac", "bootstrap", "adjusted")]
+        cells.append(
+            [Cell(words(f"book.{book}")), _statistic_cell(bootstrap)]
+            + [Cell(UNKNOWN if one is None else probability(one["p_value"])) for one in others]
+        )
+    return Sheet("differences", words("table.differences"), words("table.differences.how"), heads, cells, folded=True)
+
+
 def regime_tests(data: ReportData, words: Words) -> Sheet:
-    """Kruskal-Wallis and permutation tests per style, filtered labels first."""
-    keys = ("labelling", "style", "kruskal", "kruskal_p", "permutation_p", "adjusted_p")
-    heads = [Head(words(f"head.{key}"), numeric=place > 1) for place, key in enumerate(keys)]
+    """Kruskal-Wallis and permutation tests per style on filtered labels; hindsight's p beside."""
+    keys = ("style", "kruskal", "kruskal_p", "permutation_p", "adjusted_p", "hindsight_p")
+    heads = [Head(words(f"head.{key}"), numeric=place > 0) for place, key in enumerate(keys)]
     rows = _ranked(data.latest("regime_tests"), {"labelling": ("filtered", "in_sample"), "style": STYLES})
+    hindsight = {row["style"]: row["adjusted_p"] for row in rows if row["labelling"] == "in_sample"}
     cells = [
         [
-            Cell(words(f"labelling.{row['labelling']}")), Cell(words(f"style.{row['style']}")), Cell(plain(row["kruskal_h"])),
-            Cell(probability(row["kruskal_p"])), Cell(probability(row["permutation_p"])),
-            Cell(probability(row["adjusted_p"]), strong=(number(row["adjusted_p"]) or 1.0) < 0.05),
+            Cell(words(f"style.{row['style']}")), Cell(plain(row["kruskal_h"])), Cell(probability(row["kruskal_p"])),
+            Cell(probability(row["permutation_p"])), Cell(probability(row["adjusted_p"]), strong=(number(row["adjusted_p"]) or 1.0) < 0.05),
+            Cell(probability(hindsight.get(row["style"]))),
         ]
         for row in rows
+        if row["labelling"] == "filtered"
     ]  # fmt: skip
     return Sheet("regime_tests", words("table.regime_tests"), words("table.regime_tests.how"), heads, cells)
 
@@ -211,48 +236,47 @@ def costs(data: ReportData, words: Words) -> Sheet:
     levels = sorted({cost for (_, sample, cost, name) in measures if sample == "all" and name == "sharpe"})
     rows = [[Cell(f"{plain(level, 0)} bp"), *_pair(data, measures, "all", level)] for level in levels]
     marked = frozenset(place for place, level in enumerate(levels) if level == data.cost_bp)
-    heads = [Head(words("head.cost"), numeric=False), *_pair_heads(data, words)]
+    heads = [Head(words("head.cost"), numeric=False), *_pair_heads(data, words, "annualised_return")]
     return Sheet("costs", words("table.costs"), words("table.costs.how"), heads, rows, marked=marked)
 
 
 def by_regime(data: ReportData, words: Words) -> Sheet:
-    """Strategy and equal weight by the regime known at the time."""
-    measures = data.measure_index()
-    names = [name for name in REGIMES if _months(data, measures, f"regime:{name}")]
-    rows = [
-        [Cell(words(f"regime.{name}")), Cell(str(_months(data, measures, f"regime:{name}"))), *_pair(data, measures, f"regime:{name}", data.cost_bp)]
-        for name in names
-    ]
-    heads = [Head(words("head.regime"), numeric=False), Head(words("head.months")), *_pair_heads(data, words)]
-    how = words("table.by_regime.how", cost=plain(data.cost_bp, 0))
-    return Sheet("by_regime", words("table.by_regime"), how, heads, rows)
+    """Strategy and equal weight by the regime known at the close before."""
+    names = {f"regime:{name}": words(f"regime.{name}") for name in REGIMES}
+    return _by_sample(data, words, "by_regime", "regime", names, "annualised_return")
 
 
 def by_year(data: ReportData, words: Words) -> Sheet:
-    """Strategy and equal weight by calendar year."""
+    """Strategy and equal weight by calendar year (the year's own return, not annualised)."""
+    years = sorted({sample for (_, sample, _, _) in data.measure_index() if sample.startswith("year:")})
+    names = {sample: sample.removeprefix("year:") for sample in years}
+    return _by_sample(data, words, "by_year", "year", names, "total_return")
+
+
+def _by_sample(data: ReportData, words: Words, name: str, head: str, samples: Mapping[str, str], measure: str) -> Sheet:
     measures = data.measure_index()
-    years = sorted({sample.removeprefix("year:") for (_, sample, _, _) in measures if sample.startswith("year:")})
-    rows = [[Cell(year), Cell(str(_months(data, measures, f"year:{year}"))), *_pair(data, measures, f"year:{year}", data.cost_bp)] for year in years]
-    heads = [Head(words("head.year"), numeric=False), Head(words("head.months")), *_pair_heads(data, words)]
-    return Sheet("by_year", words("table.by_year"), words("table.by_year.how", cost=plain(data.cost_bp, 0)), heads, rows)
+    heads = [Head(words(f"head.{head}"), numeric=False), Head(words("head.months")), *_pair_heads(data, words, measure)]
+    rows: list[list[Cell]] = []
+    for sample, label in samples.items():
+        own = measures.get((data.headline(), sample, data.cost_bp, measure))
+        if own is not None:
+            rows.append([Cell(label), Cell(str(own.months)), *_pair(data, measures, sample, data.cost_bp, measure)])
+    return Sheet(name, words(f"table.{name}"), words(f"table.{name}.how", cost=plain(data.cost_bp, 0)), heads, rows)
 
 
-def _pair_heads(data: ReportData, words: Words) -> list[Head]:
+def _pair_heads(data: ReportData, words: Words, measure: str) -> list[Head]:
     books = [words(f"book.{book}") for book in (data.headline(), "equal_weight")]
-    return [Head(words(key, book=book)) for key in ("head.return_of", "head.sharpe_of") for book in books]
+    return [Head(words(key, book=book)) for key in (f"head.{measure}_of", "head.sharpe_of") for book in books]
 
 
-def _pair(data: ReportData, measures: Mapping[tuple[str, str, float, str], Measure], sample: str, cost: float) -> list[Cell]:
+def _pair(
+    data: ReportData, measures: Mapping[tuple[str, str, float, str], Measure], sample: str, cost: float, measure: str = "annualised_return"
+) -> list[Cell]:
     return [
         _measure_cell(name, measures.get((book, sample, cost, name)))
-        for name in ("annualised_return", "sharpe")
+        for name in (measure, "sharpe")
         for book in (data.headline(), "equal_weight")
     ]
-
-
-def _months(data: ReportData, measures: Mapping[tuple[str, str, float, str], Measure], sample: str) -> int:
-    found = measures.get((data.headline(), sample, data.cost_bp, "annualised_return"))
-    return 0 if found is None else found.months
 
 
 def quarantine(data: ReportData, words: Words) -> Sheet:

@@ -205,7 +205,7 @@ class FilesSource:
 
     def _collect(self, table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
         try:
-            return frame.collect()
+            return frame.collect(engine="in-memory")
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._unreadable(table, error) from error
 

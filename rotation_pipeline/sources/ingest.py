@@ -188,7 +188,7 @@ def _records(source: Source, results: dict[str, SanityResult], fetched_at: datet
                 pl.lit(source.version).alias("source_version"),
             )
         )
-    return pl.concat(parts).select(INGESTIONS.stored_names).sort(INGESTIONS.key)
+    return pl.concat(parts).select(INGESTIONS.stored_names).sort(INGESTIONS.key).rechunk()
 
 
 def _quarantine(source: Source, results: dict[str, SanityResult], records: pl.DataFrame) -> pl.DataFrame:

@@ -74,7 +74,7 @@ def _source() -> Any:  # noqa: ANN401  # Great Expectations' data source, import
 
 
 def _expectations(table: Table) -> list[Any]:
-    from great_expectations import expectations as expect
+    import great_expectations.expectations.core as expect
 
     found: list[Any] = []
     for column in table.columns:
@@ -141,7 +141,7 @@ def check(table: Table, frame: pl.DataFrame, months: Sequence[date]) -> Quality:
     failures = _validate(table.full_name, frame, expectations) if frame.height else []
     checked = len(expectations)
     if table.minimum_rows and months:
-        from great_expectations import expectations as expect
+        import great_expectations.expectations.core as expect
 
         wanted = pl.DataFrame({"month": list(months)}, schema={"month": pl.Date})
         counts = wanted.join(frame.group_by("month").len("rows"), on="month", how="left").with_columns(

@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -100,7 +100,7 @@ def connect(path: Path, *, read_only: bool = False, threads: int | None = None) 
 
 
 @contextmanager
-def open_warehouse(path: Path, *, read_only: bool = False, threads: int | None = None) -> Iterator[Warehouse]:
+def open_warehouse(path: Path, *, read_only: bool = False, threads: int | None = None) -> Generator[Warehouse]:
     """The warehouse in a file, made if absent (unless read-only), closed at the end."""
     connection = connect(path, read_only=read_only, threads=threads)
     try:
@@ -167,7 +167,7 @@ class Warehouse:
     # ------------------------------------------------------------------ writing
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None]:
         """All or nothing. A full disk raises :class:`DiskFull` after everything was rolled back."""
         with self._lock:
             self.connection.execute("BEGIN")

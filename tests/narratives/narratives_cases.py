@@ -24,7 +24,9 @@ SPECIAL = {
     "points": (0.0, -1e-7, 0.04, -0.05, 0.05, 12.0, -30.0, 0.25),
     "fraction_per_year": (0.0, 0.0004999, 1.2345),
 }
-NON_NEGATIVE = frozenset({"probability", "turnover", "factor_cost", "book_cost", "active_share", "weight_spread", "volatility"})
+NON_NEGATIVE = frozenset(
+    {"probability", "turnover", "factor_cost", "book_cost", "active_share", "weight_spread", "volatility"}
+)
 
 
 def random_value(rng: np.random.Generator, unit: str, measure: str) -> float:

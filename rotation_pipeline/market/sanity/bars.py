@@ -15,7 +15,7 @@ import polars as pl
 from rotation_pipeline.market.calendar import month_last_day, session_array, sessions_since
 from rotation_pipeline.market.conventions import limit_prices, limit_rates
 from rotation_pipeline.market.options import SanityOptions
-from rotation_pipeline.market.sanity.findings import HIT_SCHEMA, ROW, absences, hits, number
+from rotation_pipeline.market.sanity.findings import FINDING_SCHEMA, HIT_SCHEMA, ROW, absences, hits, number
 from rotation_pipeline.market.sanity.windows import previous, windows
 from rotation_pipeline.market.schema import Table
 
@@ -162,7 +162,7 @@ def gaps(table: Table, frame: pl.DataFrame, months: Sequence[date], listings: pl
     ``listings``: asset_key, listed_on, delisted_on and month (the snapshot of each month).
     """
     if listings is None:
-        return absences(table, "7_missing_session", "warning", pl.DataFrame(), [])
+        return FINDING_SCHEMA.to_frame()
     days = pl.DataFrame(
         {"day": session_array(min(months), month_last_day(max(months)))}, schema_overrides={"day": pl.Date}
     ).with_columns(pl.col("day").dt.month_start().alias("month"))
@@ -174,8 +174,8 @@ def gaps(table: Table, frame: pl.DataFrame, months: Sequence[date], listings: pl
     summed = absent.group_by("month", "asset_key").agg(
         pl.col("day").min(), pl.col("day").max().alias("_last"), pl.len().alias("_days")
     ).sort("month", "asset_key")  # fmt: skip
-    detail = pl.format("listed, but {} sessions from {} to {} have no row", "_days", "day", "_last").alias("detail")
-    return absences(table, "7_missing_session", "warning", summed.with_columns(detail), ["asset_key", "day"])
+    detail = pl.format("listed, but {} sessions from {} to {} have no row", "_days", "day", "_last")
+    return absences(table, "7_missing_session", "warning", summed, ["asset_key", "day"], detail)
 
 
 def unlisted_hits(frame: pl.DataFrame, listings: pl.DataFrame | None) -> pl.DataFrame:

@@ -61,9 +61,13 @@ class SanityResult:
 
 def hits(frame: pl.DataFrame, rule: str, severity: Severity, flag: pl.Expr, detail: pl.Expr) -> pl.DataFrame:
     """Rows of ``frame`` (with ``_row``) where ``flag`` is true, with the rule's name and what was found."""
-    return frame.lazy().filter(flag.fill_null(value=False)).select(
+    # one chunk: pl.format of polars 2.1 panics on columns whose first chunk is empty
+    found = frame.filter(flag.fill_null(value=False)).rechunk()
+    if found.is_empty():
+        return HIT_SCHEMA.to_frame()
+    return found.select(
         ROW, pl.lit(rule).alias("rule"), pl.lit(severity).alias("severity"), detail.cast(pl.String).alias("detail")
-    ).collect()  # fmt: skip
+    )
 
 
 def number(name: str, digits: int = 6) -> pl.Expr:
@@ -90,8 +94,10 @@ def describe(table: Table, frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataF
         pl.struct(table.column_names).struct.json_encode().alias("row"),
     ).with_columns(rows[ROW])
     joined = found.join(packed, on=ROW, how="left").sort("rule", "month", "row_key", "row")
-    merged = joined.group_by("month", "rule", "row_key", "severity", maintain_order=True).agg(
-        pl.col("detail").first(), pl.col("row"), pl.len().alias("copies")
+    merged = (
+        joined.group_by("month", "rule", "row_key", "severity", maintain_order=True)
+        .agg(pl.col("detail").first(), pl.col("row"), pl.len().alias("copies"))
+        .rechunk()
     )
     content = pl.when(pl.col("copies") == 1).then(pl.col("row").list.first()).otherwise(
         pl.concat_str(pl.lit("["), pl.col("row").list.join(", "), pl.lit("]"))
@@ -101,11 +107,13 @@ def describe(table: Table, frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataF
     )
 
 
-def absences(table: Table, rule: str, severity: Severity, frame: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Findings about rows that are not there: ``frame`` has month, the key columns (``asset_key`` for an asset), detail."""
+def absences(
+    table: Table, rule: str, severity: Severity, frame: pl.DataFrame, key: list[str], detail: pl.Expr
+) -> pl.DataFrame:
+    """Findings about rows that are not there: ``frame`` has month and the key columns (``asset_key`` for an asset)."""
     if frame.is_empty():
         return FINDING_SCHEMA.to_frame()
-    text = with_asset_id(frame) if "asset_key" in frame.columns else frame
+    text = (with_asset_id(frame) if "asset_key" in frame.columns else frame).rechunk()
     key = ["asset_id" if name == "asset_key" else name for name in key]
     return text.select(
         "month",
@@ -113,6 +121,6 @@ def absences(table: Table, rule: str, severity: Severity, frame: pl.DataFrame, k
         pl.lit(rule).alias("rule"),
         pl.struct(key).struct.json_encode().alias("row_key"),
         pl.lit(severity).alias("severity"),
-        "detail",
+        detail.alias("detail"),
         pl.lit("null").alias("row"),
     )

@@ -65,5 +65,5 @@ def _counts(table: Table, counted: pl.DataFrame, options: SanityOptions, key: li
         return FINDING_SCHEMA.to_frame()
     expected = pl.col("index_id").replace_strict(options.members, default=None, return_dtype=pl.Int64)
     wrong = counted.with_columns(expected.alias("_expected")).filter(pl.col("_count") != pl.col("_expected"))
-    detail = pl.format("{} {}, expected {}", pl.col("_count"), pl.lit(what), pl.col("_expected")).alias("detail")
-    return absences(table, "4_member_count", "warning", wrong.with_columns(detail), key)
+    detail = pl.format("{} {}, expected {}", pl.col("_count"), pl.lit(what), pl.col("_expected"))
+    return absences(table, "4_member_count", "warning", wrong, key, detail)

@@ -175,8 +175,8 @@ def missing_sessions(table: Table, frame: pl.DataFrame, months: Sequence[date]) 
     if owner:
         expected = expected.join(frame.select("month", *owner).unique(), on="month")
     gaps = expected.join(frame.select("day", *owner).unique(), on=["day", *owner], how="anti").sort(*owner, "day")
-    detail = pl.lit("no row for this session of the Shanghai exchange").alias("detail")
-    return absences(table, "7_missing_session", "warning", gaps.with_columns(detail), [*owner, "day"])
+    detail = pl.lit("no row for this session of the Shanghai exchange")
+    return absences(table, "7_missing_session", "warning", gaps, [*owner, "day"], detail)
 
 
 def _stored(name: str) -> str:

@@ -26,7 +26,7 @@ def windows(
     """
     for at in range(0, len(months), MONTHS_AT_ONCE):
         chunk = list(months[at : at + MONTHS_AT_ONCE])
-        yield chunk, pl.concat([_window(frame, day, month, lookback_days) for month in chunk])
+        yield chunk, pl.concat([_window(frame, day, month, lookback_days) for month in chunk], rechunk=True)
 
 
 def _window(frame: pl.DataFrame, day: str, month: date, lookback_days: int) -> pl.DataFrame:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rotation_pipeline.market.calendar import add_months, month_last_day
 from rotation_pipeline.market.simulation.options import Stream, generator
@@ -46,7 +45,7 @@ class Reports:
     values: Floats
     """Shape (reports, 6): the items, then the trailing profit a year before."""
 
-    def select(self, mask: NDArray[np.generic]) -> Reports:
+    def select(self, mask: Bools | Ints) -> Reports:
         """The reports under a boolean mask or in a given order."""
         return Reports(
             self.asset[mask], self.period[mask], self.announced[mask], self.is_revision[mask], self.values[mask]
@@ -96,9 +95,9 @@ class Companies:
     """Calendar month (5, 6 or 7) of its ex-day."""
     dividend_draw: Floats
     """Place of the ex-day within the month, 0 to 1."""
-    recent: list[Reports] = field(default_factory=list)
+    recent: list[Reports] = field(default_factory=list[Reports])
     """First versions of the last quarters' reports: the prospectus of a later listing."""
-    past_dividends: list[PastDividend] = field(default_factory=list)
+    past_dividends: list[PastDividend] = field(default_factory=list[PastDividend])
     """Distributions of the reported years before the first month."""
 
 
@@ -114,7 +113,8 @@ def start_companies(roster: Roster, seed: int, first_month: date) -> Companies:
     # the book has grown by about a twelfth a year until trading starts
     book = np.exp(roster.log_size) / roster.price_to_book * 0.72
     profits = np.repeat((book * implied / 4)[:, None], 8, axis=1)
-    empty = Reports(*(np.zeros(0, dtype=np.int64) for _ in range(3)), np.zeros(0, dtype=bool), np.zeros((0, 6)))
+    none = np.zeros(0, dtype=np.int64)
+    empty = Reports(none, none, none, np.zeros(0, dtype=bool), np.zeros((0, len(ITEMS) + 1)))
     never, nothing = np.zeros(n, dtype=np.int64), np.zeros(n)
     companies = Companies(book, implied, profits, never, empty, nothing, nothing, never, nothing)
     last = add_months(first_month, -1)

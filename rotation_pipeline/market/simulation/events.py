@@ -88,7 +88,7 @@ def draw_events(
     """Draw the month's events and move ``standing`` to its end. ``profit``: last known trailing profit; ``price``: last close,
     both of shape (n,)."""
     rng = generator(options.seed, Stream.EVENTS, month)
-    n, nd = roster.keys.size, days.size
+    nd = days.size
     before = standing.listed
     newly = _list_names(options, roster, standing, month, days, rng)
     delisted = _delist_names(options, roster, standing, days, before, price, rng)

@@ -61,9 +61,10 @@ def expected_excess(scores: Floats, members: Bools, premia: Floats) -> Floats:
     if not premia.any() or int(members.sum()) < 2:
         return np.zeros(scores.shape[0])
     inside = scores[members]
-    moments = np.einsum("ij,ik->jk", inside, inside) / inside.shape[0] + _RIDGE * np.eye(scores.shape[1])
-    loadings = np.linalg.solve(moments, premia)
-    return np.clip(np.einsum("ij,j->i", scores, loadings), -0.08, 0.08)
+    moments: Floats = np.einsum("ij,ik->jk", inside, inside) / inside.shape[0] + _RIDGE * np.eye(scores.shape[1])
+    loadings = np.asarray(np.linalg.solve(moments, premia), dtype=np.float64)
+    excess: Floats = np.einsum("ij,j->i", scores, loadings)
+    return np.clip(excess, -0.08, 0.08)
 
 
 def _standardise(raw: Floats, members: Bools) -> Floats:

@@ -33,6 +33,10 @@ def effective_day(year: int, month: int) -> date:
     return next_session(second_friday)
 
 
+Spell = tuple[int, np.datetime64, np.datetime64, np.datetime64]
+"""Name, first day, first day no longer a member, day it became public."""
+
+
 @dataclass(slots=True)
 class Membership:
     """State of the index."""
@@ -44,8 +48,8 @@ class Membership:
     review_value: Floats
     """Tradable market value at the end of April or October, the data of the next review, shape (n,)."""
     level: float = BASE_LEVEL
-    ended: list[tuple[int, np.datetime64, np.datetime64, np.datetime64]] = field(default_factory=list)
-    """(name, valid from, valid to, announced on) of memberships that ended."""
+    ended: list[Spell] = field(default_factory=list[Spell])
+    """Memberships that ended."""
 
     @property
     def members(self) -> Bools:
@@ -137,8 +141,8 @@ def _swap(membership: Membership, leaving: Ints, entering: Ints, day: np.datetim
         raise SimulationError(
             f"the index loses {leaving.size} members on {day} and finds {entering.size}; raise option n_spare"
         )
-    for name in leaving:
-        membership.ended.append((int(name), membership.since[name], day, membership.announced[name]))
+    spells = zip(leaving, membership.since[leaving], membership.announced[leaving], strict=True)
+    membership.ended.extend((int(name), since, day, announced) for name, since, announced in spells)
     membership.since[leaving] = np.datetime64("NaT")
     membership.announced[leaving] = np.datetime64("NaT")
     membership.since[entering] = day

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 import polars as pl
 
 from rotation_pipeline.market.simulation.prices import SESSIONS_A_YEAR
@@ -13,11 +12,11 @@ from rotation_pipeline.market.simulation.prices import SESSIONS_A_YEAR
 _NEAR_LIMIT = 0.002
 
 
-def moments(tables: Mapping[str, pl.DataFrame], index_id: str = "000016.SH") -> pd.DataFrame:
+def moments(tables: Mapping[str, pl.DataFrame], index_id: str = "000016.SH") -> pl.DataFrame:
     """Moments of ``index_bars``, ``daily_bars``, ``daily_valuation`` and ``index_members`` in canonical columns.
 
-    Stocks are taken while they are members of ``index_id``; the span is that of the member intervals and the bars.
-    Returns columns ``moment`` (text), ``unit`` and ``value``, one row per moment. Returns are close / prev_close − 1 on
+    Stocks are taken while they are members of ``index_id``; the span is that of the bars, from
+    which days without a complete list of members must have been taken out. Returns columns ``moment`` (text), ``unit`` and ``value``, one row per moment. Returns are close / prev_close − 1 on
     trading days; kurtosis is in excess of the normal's 3; the limit-hit rate counts closes within 0.2 points of ±10 %
     or ±5 % under special treatment, main board only.
     """
@@ -72,15 +71,14 @@ def moments(tables: Mapping[str, pl.DataFrame], index_id: str = "000016.SH") -> 
         ("limit-hit rate", "fraction of trading days", float(hit)),
         ("suspension rate", "fraction of stock-days", float(bars["is_suspended"].mean())),  # pyright: ignore[reportArgumentType]
     ]
-    return pd.DataFrame(rows, columns=["moment", "unit", "value"])
+    return pl.DataFrame(rows, schema={"moment": pl.String(), "unit": pl.String(), "value": pl.Float64()}, orient="row")
 
 
 def _of_members(bars: pl.DataFrame, members: pl.DataFrame, index_id: str) -> pl.DataFrame:
     """Bars of days on which the stock was a member."""
     key = "asset_key" if "asset_key" in bars.columns else "asset_id"
     spells = members.filter(pl.col("index_id") == index_id).select(key, "valid_from", "valid_to")
-    first = spells["valid_from"].sort()[len(spells) // 4]  # from the day a quarter of the intervals has begun
-    joined = bars.filter(pl.col("day") >= first).join(spells, on=key, how="inner")
+    joined = bars.join(spells, on=key, how="inner")
     inside = (pl.col("day") >= pl.col("valid_from")) & (
         pl.col("valid_to").is_null() | (pl.col("day") < pl.col("valid_to"))
     )
@@ -112,10 +110,16 @@ def _autocorrelation(values: np.ndarray) -> float:
 
 def _mean_correlation(trading: pl.DataFrame, key: str) -> float:
     """Mean over pairs of stocks with two common years of member days."""
-    wide = trading.pivot(on=key, index="day", values="change").drop("day").to_pandas()
-    correlation = wide.corr(min_periods=2 * SESSIONS_A_YEAR).to_numpy()
-    upper = correlation[np.triu_indices_from(correlation, 1)]
-    return float(np.nanmean(upper))
+    wide = trading.pivot(on=key, index="day", values="change").drop("day").to_numpy().astype(np.float64)
+    present = np.isfinite(wide).astype(np.float64)
+    filled = np.nan_to_num(wide)
+    count = present.T @ present
+    enough = np.triu(count >= 2 * SESSIONS_A_YEAR, 1)
+    count = np.maximum(count, 1.0)
+    sums, squares = filled.T @ present, (filled**2).T @ present
+    spread = squares - sums**2 / count
+    common = filled.T @ filled - sums * sums.T / count
+    return float(np.mean(common[enough] / np.sqrt(spread * spread.T)[enough]))
 
 
 def _median(frame: pl.DataFrame, name: str) -> float:

@@ -117,10 +117,11 @@ def _turnover(
 ) -> Floats:
     """Turnover rates wanted, (nd, n): persistent, higher when a name is volatile or moves much."""
     nd, n = change.shape
-    common, own = 0.08 * rng.normal(size=nd), 0.32 * rng.normal(size=(nd, n))
+    common = np.asarray(0.08 * rng.normal(size=nd), dtype=np.float64)
+    own = np.asarray(0.32 * rng.normal(size=(nd, n)), dtype=np.float64)
     rates = np.empty((nd, n))
     for d in range(nd):
-        dynamics.market_turnover = 0.96 * dynamics.market_turnover + common[d]
+        dynamics.market_turnover = 0.96 * dynamics.market_turnover + float(common[d])
         dynamics.turnover_gap = 0.88 * dynamics.turnover_gap + own[d]
         rates[d] = roster.log_turnover + dynamics.turnover_gap + dynamics.market_turnover
     surprise = np.minimum(np.abs(change) / sigma, 4.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -17,7 +16,7 @@ from rotation_pipeline.market.simulation import kernels as k
 from rotation_pipeline.market.simulation.events import MonthEvents, Standing
 from rotation_pipeline.market.simulation.membership import Membership
 from rotation_pipeline.market.simulation.options import SimulationOptions
-from rotation_pipeline.market.simulation.regimes import STYLES
+from rotation_pipeline.market.simulation.regimes import REGIMES, STYLES
 from rotation_pipeline.market.simulation.roster import BOARDS, INDUSTRIES, Bools, Floats, Ints, Roster
 from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TABLES, SOURCE_TABLES
 
@@ -110,8 +109,13 @@ class Records:
         )
         listed = np.flatnonzero(record.events.listed[-1])
         month = np.datetime64(record.month, "D")
-        self._append("regimes", month=np.array([month]), regime=np.array([record.regime]))
-        self._append("premia", month=np.full(len(STYLES), month), style=np.array(STYLES), premium=record.premium)
+        self._append("regimes", month=np.array([month]), regime=np.array([REGIMES.index(record.regime)], dtype=np.int8))
+        self._append(
+            "premia",
+            month=np.full(len(STYLES), month),
+            style=np.arange(len(STYLES), dtype=np.int8),
+            premium=record.premium,
+        )
         self._append("betas", month=np.full(listed.size, month), asset_key=self._keys[listed], beta=record.beta[listed])
         self._reclassified.extend(record.events.industry_changes)
 
@@ -136,15 +140,28 @@ class Records:
 
     # --- tables ------------------------------------------------------------------------------------------------------
 
-    def _collect(self, table: str) -> pl.DataFrame:
-        """All rows of a table as recorded."""
-        return pl.DataFrame({name: np.concatenate(parts) for name, parts in self._columns[table].items()})
+    def _collect(self, table: Table) -> pl.DataFrame:
+        """All rows of a table, sorted by its key, codes written out as text."""
+        joined = {name: np.concatenate(parts) for name, parts in self._columns[table.name].items()}
+        for name, value in _CONSTANTS.items():
+            if table.name in value:
+                joined[name] = np.zeros(next(iter(joined.values())).size, dtype=np.int8)
+        words: dict[str, tuple[str, ...]] = {
+            "board": BOARDS, "item": firms.ITEMS, "index_id": (self._options.index_id,),
+            "derivation": (WEIGHT_DERIVATION,), "regime": REGIMES, "style": STYLES,
+        }  # fmt: skip
+        order = np.lexsort([_sortable(joined[name], words.get(name)) for name in reversed(_key(table))])
+        columns: dict[str, pl.Series] = {}
+        for name in table.stored_names:
+            if name not in joined:
+                continue
+            values = joined.pop(name)[order]
+            columns[name] = pl.Series(name, words[name])[values] if name in words else _series(name, values)
+        return pl.DataFrame(columns)
 
     def dated(self, table: Table) -> pl.DataFrame:
         """A table of dated rows in canonical columns without ``month``, sorted by its key."""
-        frame = _FINISH.get(table.name, _as_recorded)(self._collect(table.name), self._options)
-        names = [name for name in table.stored_names if name != "month"]
-        return frame.select(names).sort(_key(table))
+        return self._collect(table)
 
     def intervals(self, table: Table, standing: Standing, membership: Membership, last_month: date) -> pl.DataFrame:
         """A table of intervals as known at the end of ``last_month``: later starts and ends are hidden."""
@@ -161,8 +178,7 @@ class Records:
 
     def truth(self, table: Table) -> pl.DataFrame:
         """A truth table in its stored columns, ``month`` included, sorted by its key."""
-        frame = self._collect(table.name).with_columns(pl.col("month").cast(pl.Date))
-        return frame.select(table.stored_names).sort(_key(table))
+        return self._collect(table)
 
     def _listings(self, standing: Standing) -> pl.DataFrame:
         names = np.flatnonzero(~np.isnat(standing.listed_on))
@@ -222,41 +238,28 @@ def _ratio(value: Floats, base: Floats) -> Floats:
     return np.where(usable, value / np.where(usable, base, 1.0), np.nan)
 
 
-def _decode(name: str, words: tuple[str, ...]) -> pl.Expr:
-    return pl.col(name).cast(pl.Int64).replace_strict(dict(enumerate(words)), return_dtype=pl.String).alias(name)
+def _sortable(values: NDArray[np.generic], words: tuple[str, ...] | None) -> NDArray[np.generic]:
+    """Codes replaced by the alphabetical rank of their words, so that sorting by them sorts the text."""
+    if words is None:
+        return values
+    rank = np.argsort(np.argsort(np.array([word.encode() for word in words])))
+    return rank[values.astype(np.int64)]
 
 
-def _as_recorded(frame: pl.DataFrame, options: SimulationOptions) -> pl.DataFrame:
-    return frame
+def _series(name: str, values: NDArray[np.generic]) -> pl.Series:
+    """A column; NaN in the ratios is null."""
+    if values.dtype == np.bool_ or name == "announcement_is_deadline":
+        return pl.Series(name, values.astype(np.bool_))
+    series = pl.Series(name, values)
+    return series.fill_nan(None) if name in _RATIOS else series
 
 
-def _bars(frame: pl.DataFrame, options: SimulationOptions) -> pl.DataFrame:
-    return frame.with_columns(_decode("board", BOARDS))
-
-
-def _valuation(frame: pl.DataFrame, options: SimulationOptions) -> pl.DataFrame:
-    return frame.with_columns(pl.col("pe_ttm", "pb", "ps_ttm").fill_nan(None))
-
-
-def _fundamentals(frame: pl.DataFrame, options: SimulationOptions) -> pl.DataFrame:
-    return frame.with_columns(_decode("item", firms.ITEMS), pl.lit(value=False).alias("announcement_is_deadline"))
-
-
-def _of_index(frame: pl.DataFrame, options: SimulationOptions) -> pl.DataFrame:
-    return frame.with_columns(pl.lit(options.index_id).alias("index_id"))
-
-
-def _weights(frame: pl.DataFrame, options: SimulationOptions) -> pl.DataFrame:
-    return _of_index(frame, options).with_columns(pl.lit(WEIGHT_DERIVATION).alias("derivation"))
-
-
-_FINISH: dict[str, Callable[[pl.DataFrame, SimulationOptions], pl.DataFrame]] = {
-    "daily_bars": _bars,
-    "daily_valuation": _valuation,
-    "fundamentals": _fundamentals,
-    "index_bars": _of_index,
-    "index_weights": _weights,
+_RATIOS = frozenset({"pe_ttm", "pb", "ps_ttm"})
+_CONSTANTS = {
+    "index_id": ("index_bars", "index_weights"),
+    "derivation": ("index_weights",),
+    "announcement_is_deadline": ("fundamentals",),
 }
-
+"""Columns with one value, and the tables that have them."""
 DATED_TABLES: tuple[Table, ...] = tuple(table for table in SOURCE_TABLES if table.name in DATED_BY)
 INTERVAL_TABLES_OF_SOURCE: tuple[Table, ...] = tuple(table for table in SOURCE_TABLES if table.name in INTERVAL_TABLES)

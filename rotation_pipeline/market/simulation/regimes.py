@@ -72,7 +72,7 @@ def stationary() -> NDArray[np.float64]:
     """Share of months spent in each regime in the long run, shape (3,)."""
     n = len(REGIMES)
     system = np.vstack([TRANSITION.T - np.eye(n), np.ones(n)])
-    return np.linalg.lstsq(system, np.append(np.zeros(n), 1.0), rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(system, np.append(np.zeros(n), 1.0), rcond=None)[0], dtype=np.float64)
 
 
 def next_regime(previous: str | None, seed: int, month: date) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +63,7 @@ def quantile_bars(data: ReportData, words: Words) -> go.Figure:
             line={"color": MUTED, "width": 1, "dash": "dot"},
         )  # fmt: skip
     figure.update_xaxes(tickvals=ticks, ticktext=[words(f"style.{style}") for style in STYLES], showgrid=False, zeroline=False, tickfont={"color": INK, "size": 12}, tickangle=0)
-    figure.update_yaxes(tickformat="+.1%", zeroline=True, title_text=words("axis.monthly_return"))
+    figure.update_yaxes(tickformat=".1%", zeroline=True, title_text=words("axis.monthly_return"))
     return figure
 
 
@@ -131,8 +132,8 @@ def forecast_outcomes(data: ReportData, words: Words) -> go.Figure:
         figure.add_trace(
             go.Scatter(x=ends, y=ends, mode="lines", name=words("series.perfect"), line={"color": AXIS, "width": 1.2, "dash": "dash"}, hoverinfo="skip")
         )
-    figure.update_xaxes(tickformat="+.1%", zeroline=True, title_text=words("axis.forecast"), nticks=7)
-    figure.update_yaxes(tickformat="+.0%", zeroline=True, title_text=words("axis.outcome"))
+    figure.update_xaxes(tickformat=".1%", zeroline=True, title_text=words("axis.forecast"), nticks=7)
+    figure.update_yaxes(tickformat=".0%", zeroline=True, title_text=words("axis.outcome"))
     return figure
 
 
@@ -149,7 +150,7 @@ def data_coverage(data: ReportData, words: Words) -> go.Figure:
     figure = canvas(data, words, height=80 + 24 * len(table), legend=False)
     figure.add_trace(
         go.Heatmap(
-            x=dates(months), y=[str(name) for name in table.index], z=[numbers(row) for row in share.to_numpy()],
+            x=dates(months), y=[escape(str(name)) for name in table.index], z=[numbers(row) for row in share.to_numpy()],
             text=[["" if value is None else f"{value:,.0f}" for value in numbers(row)] for row in table.to_numpy()],
             colorscale=SEQUENTIAL, zmin=0, zmax=1, showscale=False, xgap=0, ygap=3, xperiod="M1", xperiodalignment="middle",
             hovertemplate="%{y} · %{x|%Y-%m}<br>" + words("cell.rows") + "<extra></extra>",

@@ -24,7 +24,9 @@ def sharpe_intervals(data: ReportData, words: Words) -> go.Figure:
     import plotly.graph_objects as go
 
     measures = data.measure_index()
-    rows = [(book, measures.get((book, "all", data.cost_bp, "sharpe"))) for book in reversed(data.strategies())]
+    roles = data.roles()
+    books = [book for book in reversed(data.strategies()) if roles[book] != "upper_bound"]
+    rows = [(book, measures.get((book, "all", data.cost_bp, "sharpe"))) for book in books]
     shown = [(book, measure) for book, measure in rows if measure is not None and measure.value is not None]
     figure = canvas(data, words, height=70 + 26 * max(len(shown), 1), dated=False, legend=False)
     for book, measure in shown:
@@ -146,14 +148,17 @@ def yearly_excess(data: ReportData, words: Words) -> go.Figure:
     """Net return of each calendar year minus that of equal weight, with the months it rests on."""
     import plotly.graph_objects as go
 
-    rows = data.history("backtest")
-    wide = rows.pivot(index="month", columns="strategy", values="net_return").astype(float)
-    both = wide[[data.headline(), "equal_weight"]].dropna()
-    by_year = (1.0 + both).groupby(both.index.year).prod() - 1.0
-    count = both.groupby(both.index.year).size()
-    excess = numbers(by_year[data.headline()] - by_year["equal_weight"])
-    figure = canvas(data, words, height=270, dated=False, legend=False)
-    years = [str(year) for year in by_year.index]
+    measures = data.measure_index()
+    samples = sorted({sample for (_, sample, _, _) in measures if sample.startswith("year:")})
+    years = [sample.removeprefix("year:") for sample in samples]
+    excess: list[float | None] = []
+    count: list[int] = []
+    for sample in samples:
+        own, base = (measures.get((book, sample, data.cost_bp, "total_return")) for book in (data.headline(), "equal_weight"))
+        known = own is not None and base is not None and own.value is not None and base.value is not None
+        excess += numbers([own.value - base.value] if known else [None])
+        count.append(0 if own is None else own.months)
+    figure = canvas(data, words, height=250, dated=False, legend=False)
     figure.add_trace(
         go.Bar(
             x=years, y=excess, name=words("axis.excess"), marker={"color": ROTATION},
@@ -162,7 +167,8 @@ def yearly_excess(data: ReportData, words: Words) -> go.Figure:
         )
     )  # fmt: skip
     figure.update_xaxes(type="category", showgrid=False)
-    figure.update_yaxes(tickformat="+.1%", zeroline=True, title_text=words("axis.excess"))
+    figure.update_layout(bargap=0.45)
+    figure.update_yaxes(tickformat=".1%", zeroline=True, title_text=words("axis.excess"))
     return figure
 
 

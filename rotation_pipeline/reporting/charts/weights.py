@@ -9,6 +9,7 @@ import pandas as pd
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.reporting.charts.base import canvas, dates, line, numbers, shade_regimes
 from rotation_pipeline.reporting.data import ReportData
+from rotation_pipeline.reporting.formats import percent
 from rotation_pipeline.reporting.palette import AXIS, INK, MUTED, STYLE_COLOURS, faded
 from rotation_pipeline.reporting.words import Words
 
@@ -25,15 +26,14 @@ def weights_now(data: ReportData, words: Words) -> go.Figure:
     rows = data.latest("weights")
     own = rows[rows["strategy"] == data.headline()].set_index("style").reindex(list(STYLES))
     order = list(reversed(STYLES))
-    names = [words(f"style.{style}") for style in order]
     weight = numbers(own.loc[order, "weight"])
-    figure = canvas(data, words, height=260, dated=False, legend=False)
+    names = [f"{words(f'style.{style}')}  <b>{percent(value)}</b>" for style, value in zip(order, weight, strict=True)]
+    figure = canvas(data, words, height=230, dated=False, legend=False)
     figure.add_trace(
         go.Bar(
             x=weight, y=names, orientation="h", name=words("series.weight"), width=0.56,
             marker={"color": [STYLE_COLOURS[style] for style in order]},
-            text=["" if value is None else f"{value:.1%}" for value in weight], textposition="outside",
-            textfont={"color": INK, "size": 13}, cliponaxis=False, hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+            hovertemplate="%{y}<extra></extra>",
         )
     )  # fmt: skip
     figure.add_trace(
@@ -50,7 +50,7 @@ def weights_now(data: ReportData, words: Words) -> go.Figure:
     )  # fmt: skip
     shown = [value for value in (*weight, *numbers(own["drifted"]), EQUAL, 0.0) if value is not None]
     span = max(shown) - min(shown)
-    figure.update_xaxes(tickformat=".0%", range=[min(shown) - (0.04 * span if min(shown) < 0 else 0.0), max(shown) + 0.2 * span], zeroline=True)
+    figure.update_xaxes(tickformat=".0%", range=[min(shown) - (0.04 * span if min(shown) < 0 else 0.0), max(shown) + 0.06 * span], zeroline=True)
     figure.update_yaxes(showgrid=False, tickfont={"color": INK, "size": 13})
     return figure
 
@@ -76,7 +76,7 @@ def weights_history(data: ReportData, words: Words) -> go.Figure:
             text=words(f"style.{style}"), xref="paper", x=0, xanchor="left", xshift=6, showarrow=False, yanchor="top",
             yref="y domain" if row == 1 else f"y{row} domain", y=1.0, font={"color": colour, "size": 13},
         )  # fmt: skip
-    figure.update_yaxes(range=[-100.0 * limit, 100.0 * limit], nticks=4, tickformat="+d", zeroline=True, gridwidth=0.5)
+    figure.update_yaxes(range=[-100.0 * limit, 100.0 * limit], nticks=4, tickformat="d", zeroline=True, gridwidth=0.5)
     figure.update_xaxes(type="date", showgrid=False, hoverformat="%Y-%m", ticks="")
     figure.update_xaxes(row=len(STYLES), col=1, ticks="outside")
     figure.update_layout(hovermode="x unified", hoversubplots="axis")
@@ -94,7 +94,7 @@ def showcase_market(data: ReportData, words: Words, start: pd.Timestamp, end: pd
     )  # fmt: skip
     figure.update_traces(mode="lines+markers", marker={"size": 6})
     shade_regimes(figure, regimes[regimes["detector"] == "hmm"])
-    figure.update_xaxes(tickformat="%Y-%m", nticks=6, tickangle=0)
+    _monthly_ticks(figure, start, end)
     figure.update_yaxes(tickformat=",.0f", title_text=words("axis.index"), nticks=5)
     return figure
 
@@ -112,9 +112,19 @@ def showcase_weights(data: ReportData, words: Words, start: pd.Timestamp, end: p
         )  # fmt: skip
     figure.update_traces(mode="lines+markers", marker={"size": 5})
     figure.add_hline(y=EQUAL, line={"color": AXIS, "width": 1, "dash": "dot"})
-    figure.update_xaxes(tickformat="%Y-%m", nticks=6, tickangle=0)
+    _monthly_ticks(figure, start, end)
     figure.update_yaxes(tickformat=".0%", title_text=words("axis.weight"), nticks=5)
     return figure
+
+
+def _monthly_ticks(figure: go.Figure, start: pd.Timestamp, end: pd.Timestamp) -> None:
+    """Labels under the middle of their month, at most six of them; the axis spans whole months."""
+    after = end + pd.offsets.MonthBegin(1)
+    months = (after.year - start.year) * 12 + after.month - start.month
+    figure.update_xaxes(
+        range=[f"{start:%Y-%m-%d}", f"{after:%Y-%m-%d}"], dtick=f"M{-(-months // 6)}", tick0=f"{start:%Y-%m-%d}",
+        ticklabelmode="period", tickformat="%Y-%m", tickangle=0,
+    )  # fmt: skip
 
 
 def _between(frame: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:

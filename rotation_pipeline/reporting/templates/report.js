@@ -43,6 +43,9 @@
       bgcolor: printing ? "#ffffff" : paper.getPropertyValue("--paper").trim(),
       bordercolor: printing ? "#999999" : paper.getPropertyValue("--muted").trim()
     });
+    // the caption carries the badge on the page; the one inside the figure is for figures taken elsewhere
+    layout.annotations = (layout.annotations || []).filter(function (note) { return note.name !== "badge"; });
+    if (!layout.annotations.some(function (note) { return note.yref === "paper" && note.y === 1; })) layout.margin.t = 10;
     if (own.log !== null) layout.yaxis.type = own.log ? "log" : "linear";
     if (narrow() && !printing) {
       layout.font.size = 11;

@@ -93,6 +93,7 @@ def _verdict(data: ReportData, words: Words) -> list[Block]:
         blocks.append(Table(active))
     blocks.append(chart(data, words, charts.sharpe_intervals, "backtest", "measures"))
     blocks.append(table(data, words, sheets.significance, "significance"))
+    blocks.append(table(data, words, sheets.differences, "significance"))
     return blocks
 
 
