@@ -61,8 +61,9 @@ class SampleSettings:
     """First month of the backtest: 121 months to 2024-01, the sample of the specification."""
     end: str = "2024-01"
     """Last month of the backtest."""
-    history_months: Annotated[int, Ge(14), Le(240)] = 24
-    """Months of prices before the start: the 252-day beta needs 13, and regimes a year on top of a year's features."""
+    history_months: Annotated[int, Ge(26), Le(240)] = 36
+    """Months of market data before the start: a year fills the index features, a year more the regime detectors, and
+    both must be there when the first exposures are."""
     style_history_months: Annotated[int, Ge(1), Le(120)] = 7
     """Months of exposures before the start: public SSE 50 membership is complete from 2013-06, seven before 2014-01."""
 
@@ -162,12 +163,12 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError(f"sample.start, sample.end: {error}") from error
     if last < first:
         raise SettingsError(f"sample.end {settings.sample.end} is before sample.start {settings.sample.start}")
-    needed = settings.sample.style_history_months + 13
+    needed = settings.sample.style_history_months + 25
     if settings.sample.history_months < needed:
         raise SettingsError(
             f"sample.history_months = {settings.sample.history_months} is too little for sample.style_history_months = "
-            f"{settings.sample.style_history_months}: a 252-day beta needs 13 months before the first exposures, so set it "
-            f"to {needed} at least"
+            f"{settings.sample.style_history_months}: index features and regime detectors need 25 months before the first "
+            f"exposures, so set it to {needed} at least"
         )
     if settings.source.name == "files" and settings.source.path is None:
         raise SettingsError("source.path is missing: the files source needs the folder it reads (--path FOLDER)")

@@ -50,6 +50,25 @@ class StyleMonth:
     turnover: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of BACKTEST; the names are the table's columns."""
+
+    month: pd.Timestamp
+    strategy: str
+    role: str
+    gross_return: float
+    factor_turnover: float
+    book_turnover: float
+    uninvested: float
+    factor_cost: float
+    book_cost: float
+    net_return: float
+    net_value: float
+    peak: float
+    drawdown: float
+
+
 def role(series: str) -> str:
     """What the rows of a series may be used for."""
     if series in BASELINES:
@@ -99,7 +118,7 @@ def run_backtest(
     market = {month: float(numbers(rows, "ret")[-1]) for month, rows in by_month(index_returns).items()}
     begun = [month for month, style in styles.items() if month > start and not np.isnan(style.returns).all()]
     first = min(begun, default=None)
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     values: dict[str, tuple[float, float]] = {}
     values_month: pd.Timestamp | None = None
     for month in wanted:
@@ -128,7 +147,7 @@ def run_backtest(
                 book = books[series] if month != first else Book(books[series].weight, None)
                 row = _row(month, series, *_earned(book, style), values[series], options)
             rows.append(row)
-            values[series] = (float(str(row["net_value"])), float(str(row["peak"])))
+            values[series] = (row.net_value, row.peak)
         values_month = month
     return _frame(rows)
 
@@ -152,7 +171,7 @@ def _row(
     uninvested: float,
     before: tuple[float, float],
     options: BacktestOptions,
-) -> dict[str, object]:
+) -> Row:
     """One row of BACKTEST; ``before`` is net value and peak at the close of the month before."""
     cost = options.cost_bp / 1e4
     factor_cost, book_cost = factor_turnover * cost, book_turnover * cost
@@ -163,21 +182,10 @@ def _row(
             f"{series} lost {-net:.1%} net in {month:%Y-%m}, all it had: check the style returns of that month"
         )
     peak = max(before[1], value)
-    return {
-        "month": month,
-        "strategy": series,
-        "role": role(series),
-        "gross_return": gross,
-        "factor_turnover": factor_turnover,
-        "book_turnover": book_turnover,
-        "uninvested": uninvested,
-        "factor_cost": factor_cost,
-        "book_cost": book_cost,
-        "net_return": net,
-        "net_value": value,
-        "peak": peak,
-        "drawdown": value / peak - 1.0,
-    }
+    return Row(
+        month, series, role(series), gross, factor_turnover, book_turnover, uninvested, factor_cost, book_cost, net,
+        value, peak, value / peak - 1.0,
+    )  # fmt: skip
 
 
 def _oracle(
@@ -202,13 +210,20 @@ def _held_month(styles: Mapping[pd.Timestamp, StyleMonth], month: pd.Timestamp) 
 
 
 def _style_month(rows: pd.DataFrame, month: pd.Timestamp) -> StyleMonth:
-    indexed = rows[rows["factor"].isin(STYLES)].set_index("factor")
-    if sorted(indexed.index) != sorted(STYLES):
+    place = {style: i for i, style in enumerate(STYLES)}
+    returns, turnover = np.full(len(STYLES), np.nan), np.full(len(STYLES), np.nan)
+    found: list[str] = []
+    for factor, ret, traded in zip(
+        rows["factor"], numbers(rows, "long_short"), numbers(rows, "book_turnover"), strict=True
+    ):
+        if factor in place:
+            returns[place[factor]], turnover[place[factor]] = ret, traded
+            found.append(factor)
+    if sorted(found) != sorted(STYLES):
         raise ValueError(
-            f"marts.factor_longshort, {month:%Y-%m}: expected one row for each of {STYLES}, got {sorted(indexed.index)}"
+            f"marts.factor_longshort, {month:%Y-%m}: expected one row for each of {STYLES}, got {sorted(found)}"
         )
-    ordered = indexed.loc[list(STYLES)]
-    style = StyleMonth(numbers(ordered, "long_short"), numbers(ordered, "book_turnover"))
+    style = StyleMonth(returns, turnover)
     unknown = ~np.isnan(style.returns) & np.isnan(style.turnover)
     if unknown.any():
         names = [name for name, missing in zip(STYLES, unknown, strict=True) if missing]
@@ -220,17 +235,20 @@ def _style_month(rows: pd.DataFrame, month: pd.Timestamp) -> StyleMonth:
 
 def _books(rows: pd.DataFrame, month: pd.Timestamp) -> dict[str, Book]:
     """The books whose weights were set at ``month``."""
-    books: dict[str, Book] = {}
-    for series in (*STRATEGIES, *BASELINES):
-        indexed = rows[rows["strategy"] == series].set_index("style")
-        if sorted(indexed.index) != sorted(STYLES):
+    place = {style: i for i, style in enumerate(STYLES)}
+    weights = {series: np.full(len(STYLES), np.nan) for series in (*STRATEGIES, *BASELINES)}
+    drifted = {series: np.full(len(STYLES), np.nan) for series in weights}
+    for series, style, weight, was in zip(
+        rows["strategy"], rows["style"], numbers(rows, "weight"), numbers(rows, "drifted"), strict=True
+    ):
+        if series in weights:
+            weights[series][place[style]], drifted[series][place[style]] = weight, was
+    for series, weight in weights.items():
+        if np.isnan(weight).any():
             raise MissingMonthError(
-                f"marts.weights, {month:%Y-%m}: book {series} needs one row for each of {STYLES}: materialise it again"
+                f"marts.weights, {month:%Y-%m}: book {series} needs one weight for each of {STYLES}: materialise it again"
             )
-        ordered = indexed.loc[list(STYLES)]
-        drifted = numbers(ordered, "drifted")
-        books[series] = Book(numbers(ordered, "weight"), None if np.isnan(drifted).any() else drifted)
-    return books
+    return {series: Book(weights[series], None if np.isnan(was).any() else was) for series, was in drifted.items()}
 
 
 def _stored_values(past: Mapping[pd.Timestamp, pd.DataFrame], month: pd.Timestamp) -> dict[str, tuple[float, float]]:
@@ -249,10 +267,10 @@ def _stored_values(past: Mapping[pd.Timestamp, pd.DataFrame], month: pd.Timestam
     return values
 
 
-def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
+def _frame(rows: list[Row]) -> pd.DataFrame:
     columns: dict[str, object] = {}
     for name in BACKTEST.stored_names:
-        column = [row[name] for row in rows]
+        column = [getattr(row, name) for row in rows]
         kind = "datetime64[ns]" if name == "month" else object if name in ("strategy", "role") else np.float64
         columns[name] = np.array(column, dtype=kind)
     return make_frame(columns, BACKTEST.stored_names)

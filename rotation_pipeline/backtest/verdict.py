@@ -57,6 +57,11 @@ class Verdict:
     forecast_r2: float
     """Out-of-sample R² of the mixture against the expanding mean, all styles pooled."""
 
+    @property
+    def is_believed(self) -> bool:
+        """Both deflated Sharpe ratios reach the threshold; one that cannot be computed does not."""
+        return self.deflated >= self.threshold and self.deflated_excess >= self.threshold
+
     def sentences(self, language: Language) -> tuple[str, ...]:
         """The verdict in words, in the language asked for; numbers that cannot be computed are said to be missing."""
         return _chinese(self) if language == "zh" else _english(self)
@@ -94,7 +99,7 @@ def verdict(
     excess, excess_low, excess_high, _ = _test(tests, BENCHMARK, "excess_return")
     deflated = _test(tests, "zero", "deflated_sharpe")[0]
     deflated_excess = _test(tests, BENCHMARK, "deflated_sharpe")[0]
-    believed = min(deflated, deflated_excess) >= options.deflated_threshold
+    believed = deflated >= options.deflated_threshold and deflated_excess >= options.deflated_threshold
     state: State = "no better"
     if is_clone:
         state = "clone"
@@ -162,9 +167,10 @@ def _english(v: Verdict) -> tuple[str, ...]:
     span = f"{v.months} months to {v.month:%Y-%m}, {v.cost_bp:g} basis points per unit of turnover"
     inside = "not available" if math.isnan(v.low) else f"{v.low:.2f} to {v.high:.2f}"
     around = "not available" if math.isnan(v.excess_low) else f"{v.excess_low:.2%} to {v.excess_high:.2%}"
-    believed = min(v.deflated, v.deflated_excess) >= v.threshold
     belief = (
-        "Counting the trials, it would be believed" if believed else "Counting the trials, it would not be believed"
+        "Counting the trials, it would be believed"
+        if v.is_believed
+        else "Counting the trials, it would not be believed"
     )
     plural = "configuration" if v.trials == 1 else "configurations"
     return (
@@ -198,14 +204,13 @@ def _chinese(v: Verdict) -> tuple[str, ...]:
         opening += f"仅有 {v.months} 个月的收益，样本太短，无法检验。"
     inside = "暂无" if math.isnan(v.low) else f"{v.low:.2f} 至 {v.high:.2f}"
     around = "暂无" if math.isnan(v.excess_low) else f"{v.excess_low:.2%} 至 {v.excess_high:.2%}"
-    believed = min(v.deflated, v.deflated_excess) >= v.threshold
     return (
         opening,
         f"截至 {v.month:%Y-%m} 的 {v.months} 个月，按每单位换手 {v.cost_bp:g} 个基点计成本，策略年化净收益 {say(v.net_return, '.2%')}，"
         f"等权 {say(v.baseline_return, '.2%')}；夏普比率 {say(v.sharpe)}，等权 {say(v.baseline_sharpe)}。",
         f"夏普比率之差 {say(v.difference)}，{v.confidence:.0%} 区间 {inside}，p = {say(v.p_value, '.3f')}；"
         f"年均超额 {say(v.excess, '.2%')}，区间 {around}。",
-        f"计入 {v.trials} 个试验过的配置后，结果{'可信' if believed else '不可信'}：去膨胀夏普比率（DSR）净收益为 {say(v.deflated)}，"
+        f"计入 {v.trials} 个试验过的配置后，结果{'可信' if v.is_believed else '不可信'}：去膨胀夏普比率（DSR）净收益为 {say(v.deflated)}，"
         f"超额为 {say(v.deflated_excess)}（两者均须达到 {v.threshold:.2f}）；"
         + (
             "以目前的超额，多长的记录都不足为证。"

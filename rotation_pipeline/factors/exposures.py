@@ -42,6 +42,8 @@ class _Windows:
 
     opens: NDArray[np.int64]
     closes: NDArray[np.int64]
+    calendar: NDArray[np.int64]
+    """Last session number of every calendar month the sessions touch."""
 
 
 def _windows(sessions: Days, months: Sequence[date], lookback: int) -> _Windows:
@@ -51,17 +53,22 @@ def _windows(sessions: Days, months: Sequence[date], lookback: int) -> _Windows:
     bad = (closes < 0) | (session_month[np.maximum(closes, 0)] != wanted)
     if bad.any():
         raise MissingInput(f"sessions has none in {wanted[bad][0]}; hand over the sessions of every month asked for")
-    return _Windows(np.maximum(closes - lookback + 1, 0).astype(np.int64), closes.astype(np.int64))
+    calendar = np.flatnonzero(np.append(session_month[1:] != session_month[:-1], True))
+    return _Windows(
+        np.maximum(closes - lookback + 1, 0).astype(np.int64), closes.astype(np.int64), calendar.astype(np.int64)
+    )
 
 
 def _session_numbers(days: Days, sessions: Days, table: str) -> NDArray[np.int64]:
-    numbers = np.minimum(np.searchsorted(sessions, days), sessions.size - 1).astype(np.int64)
-    unknown = sessions[numbers] != days
-    if unknown.any():
-        raise BadInput(
-            f"{table}: {days[unknown][0]} is no session of the exchange; check the calendar or quarantine the row"
-        )
-    return numbers
+    """Number of each day's session, by looking it up in a table of all calendar days."""
+    first = sessions[0].astype(np.int64)
+    numbers = np.full(sessions[-1].astype(np.int64) - first + 1, -1, np.int64)
+    numbers[sessions.astype(np.int64) - first] = np.arange(sessions.size)
+    found = numbers[days.astype(np.int64) - first]
+    if found.size and found.min() < 0:
+        unknown = days[int(np.argmin(found))]
+        raise BadInput(f"{table}: {unknown} is no session of the exchange; check the calendar or quarantine the row")
+    return found
 
 
 def _index_returns(index_daily: pl.DataFrame, sessions: Days, windows: _Windows, months: Sequence[date]) -> Floats:
@@ -128,7 +135,7 @@ def _price_factors(
     wanted[member_asset[known], member_month[known]] = True
     values = kernels.month_end_factors(
         session, start, stop, floats(own, "adj_close"), floats(own, "ret"),
-        kernels.spans_of_index(session, start, stop, index_return), windows.opens, windows.closes, wanted,
+        kernels.spans_of_index(session, start, stop, index_return), windows.opens, windows.closes, windows.calendar, wanted,
         options.min_window_share, options.beta_window, options.beta_min_days, float(options.trading_days_per_year) ** 0.5,
     )  # fmt: skip
     return np.where(known, values[:, member_asset, member_month], np.nan)

@@ -64,9 +64,10 @@ def members_of(universe: pl.DataFrame, months: Sequence[date]) -> pl.DataFrame:
 def with_snapshot(rows: pl.DataFrame, snapshot: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     require_columns(snapshot, "intermediate.stock_snapshot", ("month", "asset_key", *columns))
     wanted = rows["month"].unique().to_list()
-    right = snapshot.filter(pl.col("month").is_in(wanted)).select("month", "asset_key", *columns)
-    if right.select("month", "asset_key").is_duplicated().any():
-        raise BadInput("intermediate.stock_snapshot: a security is twice in a month; its key is month, asset_key")
+    right = (
+        snapshot.filter(pl.col("month").is_in(wanted)).select("month", "asset_key", *columns).sort("month", "asset_key")
+    )
+    require_sorted(right, "intermediate.stock_snapshot", ("month", "asset_key"))
     absent = sorted(set(wanted) - set(right["month"].unique().to_list()))
     if absent:
         raise MissingInput(f"intermediate.stock_snapshot has no row for {absent[0]:%Y-%m} ({len(absent)} such months)")

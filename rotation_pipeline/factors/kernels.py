@@ -75,99 +75,128 @@ def _momentum(price: Floats, low: int, high: int, n: int, fewest: int) -> float:
 
 
 @njit(cache=True)
-def _deviation(ret: Floats, low: int, high: int, n: int, fewest: int) -> float:
-    """Sample standard deviation of the last ``n`` own trading days' returns.
-
-    The first row of the look-back is left out: its return began at a price that lies before.
-    """
-    begin = max(low + 1, high - n)
-    count, total = 0, 0.0
-    for row in range(begin, high):
-        value = ret[row]
-        if not np.isnan(value):
-            total += value
+def _known(first: int, last: int, a: Floats, b: Floats) -> tuple[Ints, Floats, Floats]:
+    """Rows [first, last) where both are known, packed; and how many lie before each row, shape (last − first + 1,)."""
+    before = np.empty(last - first + 1, np.int64)
+    x, y = np.empty(last - first), np.empty(last - first)
+    count = 0
+    for row in range(first, last):
+        before[row - first] = count
+        if not (np.isnan(a[row]) or np.isnan(b[row])):
+            x[count], y[count] = a[row], b[row]
             count += 1
-    if count < fewest or count < 2:
-        return np.nan
-    centre = total / count
-    total = 0.0
-    for row in range(begin, high):
-        value = ret[row]
-        if not np.isnan(value):
-            total += (value - centre) ** 2
-    return math.sqrt(total / (count - 1))
+    before[last - first] = count
+    return before, x, y
 
 
 @njit(cache=True)
-def _slope(ret: Floats, index: Floats, low: int, high: int, n: int, fewest: int) -> float:
-    """Least-squares slope of ``ret`` on ``index`` over the last ``n`` own trading days that have both."""
-    begin = max(low + 1, high - n)
-    count, sx, sy = 0, 0.0, 0.0
-    for row in range(begin, high):
-        x, y = index[row], ret[row]
-        if not (np.isnan(x) or np.isnan(y)):
-            sx += x
-            sy += y
-            count += 1
-    if count < fewest:
-        return np.nan
-    mx, my = sx / count, sy / count
-    sxx, sxy = 0.0, 0.0
-    for row in range(begin, high):
-        x, y = index[row], ret[row]
-        if not (np.isnan(x) or np.isnan(y)):
-            sxx += (x - mx) * (x - mx)
-            sxy += (x - mx) * (y - my)
-    return sxy / sxx if sxx > 0.0 else np.nan
+def _mean(x: Floats, low: int, high: int) -> float:
+    """Mean of x[low:high], four sums side by side from the window's own start."""
+    s0 = s1 = s2 = s3 = 0.0
+    full = low + (high - low) // 4 * 4
+    for i in range(low, full, 4):
+        s0 += x[i]
+        s1 += x[i + 1]
+        s2 += x[i + 2]
+        s3 += x[i + 3]
+    for i in range(full, high):
+        s0 += x[i]
+    return ((s0 + s1) + (s2 + s3)) / (high - low)
 
 
 @njit(cache=True)
-def _wilder(price: Floats, low: Ints, high: Ints, wanted: NDArray[np.bool_], fewest: int, out: Floats) -> None:
-    """Wilder's RSI of one asset at every month end, each seeded inside its own window.
+def _products(x: Floats, y: Floats, mx: float, my: float, low: int, high: int) -> float:
+    """Σ (x − mx)(y − my) over [low, high), four sums side by side from the window's own start."""
+    s0 = s1 = s2 = s3 = 0.0
+    full = low + (high - low) // 4 * 4
+    for i in range(low, full, 4):
+        s0 += (x[i] - mx) * (y[i] - my)
+        s1 += (x[i + 1] - mx) * (y[i + 1] - my)
+        s2 += (x[i + 2] - mx) * (y[i + 2] - my)
+        s3 += (x[i + 3] - mx) * (y[i + 3] - my)
+    for i in range(full, high):
+        s0 += (x[i] - mx) * (y[i] - my)
+    return (s0 + s1) + (s2 + s3)
 
-    All windows that are open at a row advance together: the recursion of one window is a chain of dependent
-    operations, those of two dozen windows run side by side in vector registers.
-    """
-    months = low.size
-    up, down = np.zeros(months), np.zeros(months)
+
+@njit(cache=True)
+def _deviation(x: Floats, low: int, high: int, fewest: int) -> float:
+    """Sample standard deviation of x[low:high]."""
+    if high - low < max(fewest, 2):
+        return np.nan
+    centre = _mean(x, low, high)
+    return math.sqrt(_products(x, x, centre, centre, low, high) / (high - low - 1))
+
+
+@njit(cache=True)
+def _slope(x: Floats, y: Floats, low: int, high: int, fewest: int) -> float:
+    """Least-squares slope of y on x over [low, high)."""
+    if high - low < fewest:
+        return np.nan
+    mx, my = _mean(x, low, high), _mean(y, low, high)
+    sxx = _products(x, x, mx, mx, low, high)
+    return _products(x, y, mx, my, low, high) / sxx if sxx > 0.0 else np.nan
+
+
+@njit(cache=True)
+def _averages(price: Floats, first: int, last: int, up: float, down: float) -> tuple[float, float]:
+    """Wilder's averages carried over the changes that end at rows [first, last)."""
     keep, take = (RSI_PERIOD - 1.0) / RSI_PERIOD, 1.0 / RSI_PERIOD
-    opened = closed = 0
-    for row in range(low[0] + 1, high[months - 1]):
-        while closed < months and high[closed] <= row:
-            closed += 1
-        # a window is seeded at its 14th change: row == low + 14
-        while opened < months and low[opened] + RSI_PERIOD < row:
-            opened += 1
+    for row in range(first, last):
         change = price[row] - price[row - 1]
-        gain, loss = max(change, 0.0), max(-change, 0.0)
-        for m in range(closed, opened):
-            up[m] = up[m] * keep + gain * take
-            down[m] = down[m] * keep + loss * take
-        m = opened
-        while m < months and low[m] + RSI_PERIOD == row:
-            if high[m] > row:
-                _seed(price, row, RSI_PERIOD, m, up, down)
-            m += 1
-    for m in range(months):
-        changes = high[m] - low[m] - 1
-        if not wanted[m] or changes < fewest or changes < 1:
-            continue
-        if changes < RSI_PERIOD:
-            _seed(price, high[m] - 1, changes, m, up, down)
-        total = up[m] + down[m]
-        if total > 0.0:
-            out[m] = 100.0 * up[m] / total
+        up = up * keep + max(change, 0.0) * take
+        down = down * keep + max(-change, 0.0) * take
+    return up, down
 
 
 @njit(cache=True)
-def _seed(price: Floats, row: int, n: int, m: int, up: Floats, down: Floats) -> None:
+def _seed(price: Floats, row: int, n: int) -> tuple[float, float]:
     """Simple means of the gains and losses of the ``n`` changes that end at ``row``."""
     gains = losses = 0.0
     for r in range(row - n + 1, row + 1):
         change = price[r] - price[r - 1]
         gains += max(change, 0.0)
         losses += max(-change, 0.0)
-    up[m], down[m] = gains / n, losses / n
+    return gains / n, losses / n
+
+
+@njit(cache=True)
+def _relative_strength(
+    price: Floats, low: Ints, high: Ints, ends: Ints, block: Ints, wanted: NDArray[np.bool_], fewest: int, out: Floats
+) -> None:
+    """Wilder's RSI of one asset at every month end, each seeded inside its own window.
+
+    The averages are linear in their start, so a calendar month's changes act on them as one step
+    average ← average × decay + sum. Those steps are computed once, from the month's own rows, and every window takes
+    its seed's month change by change and the later months step by step.
+
+    Args:
+        low, high: rows of each window. ends: last row + 1 of each calendar month. block: calendar month of each window.
+    """
+    first = low[0]
+    months = ends.size
+    decay, up_sum, down_sum = np.empty(months), np.empty(months), np.empty(months)
+    begin = first
+    for b in range(months):
+        finish = max(ends[b], begin)
+        up_sum[b], down_sum[b] = _averages(price, max(begin, first + 1), finish, 0.0, 0.0)
+        decay[b] = ((RSI_PERIOD - 1.0) / RSI_PERIOD) ** float(finish - begin)
+        begin = finish
+    at = 0
+    for m in range(low.size):
+        changes = high[m] - low[m] - 1
+        if not wanted[m] or changes < fewest or changes < 1:
+            continue
+        row = low[m] + min(RSI_PERIOD, changes)
+        up, down = _seed(price, row, row - low[m])
+        while ends[at] <= row:
+            at += 1
+        up, down = _averages(price, row + 1, ends[at], up, down)
+        for b in range(at + 1, block[m] + 1):
+            up = up * decay[b] + up_sum[b]
+            down = down * decay[b] + down_sum[b]
+        if up + down > 0.0:
+            out[m] = 100.0 * up / (up + down)
 
 
 @njit(cache=True)
@@ -180,6 +209,7 @@ def month_end_factors(
     index: Floats,
     opens: Ints,
     closes: Ints,
+    calendar: Ints,
     wanted: NDArray[np.bool_],
     share: float,
     beta_window: int,
@@ -193,6 +223,7 @@ def month_end_factors(
             close (CNY × factor), daily return (fraction, NaN if unknown), index return over the same span.
         start, stop: rows [start, stop) of each asset, shape (assets,).
         opens, closes: first and last session number of each month's window, rising, shape (months,).
+        calendar: last session number of every calendar month, those not asked for included, rising.
         wanted: which (asset, month) to compute, shape (assets, months).
         share: least share of a window that must be there (fraction); for momentum and RSI that of its changes, the
             oldest price there standing in for the window's start.
@@ -201,7 +232,7 @@ def month_end_factors(
 
     Returns:
         shape (5, assets, months); NaN where the window is too short or the value undefined (RSI without any change,
-        beta on a constant index).
+        beta on a constant index). The first own day of a window gives a price but no return: that one began outside.
 
     RSI is seeded with the mean of the first 14 changes in the window (Wilder 1978). Against a seed at the beginning
     of time this differs by at most 100 × (13/14)^(changes after the seed): 2e-14 points for a full window of 504
@@ -210,17 +241,27 @@ def month_end_factors(
     out = np.full((5, start.size, opens.size), np.nan)
     few20, few120 = math.ceil(share * 20 - 1e-9), math.ceil(share * 120 - 1e-9)
     few14, few60 = math.ceil(share * RSI_PERIOD - 1e-9), math.ceil(share * VOLATILITY_WINDOW - 1e-9)
+    block = np.searchsorted(calendar, closes)
+    whole = np.zeros(calendar.size, np.int64)
     for asset in range(start.size):
-        if start[asset] == stop[asset] or not wanted[asset].any():
+        first, last = start[asset], stop[asset]
+        if first == last or not wanted[asset].any():
             continue
-        low, high = _row_bounds(session, start[asset], stop[asset], opens, closes)
-        _wilder(price, low, high, wanted[asset], few14, out[2, asset])
+        low, high = _row_bounds(session, first, last, opens, closes)
+        _, ends = _row_bounds(session, first, last, whole, calendar)
+        _relative_strength(price, low, high, ends, block, wanted[asset], few14, out[2, asset])
+        own, r, _ = _known(first, last, ret, ret)
+        both, x, y = _known(first, last, index, ret)
         for m in range(opens.size):
-            if not wanted[asset, m]:
+            if not wanted[asset, m] or low[m] == high[m]:
                 continue
             a, b = low[m], high[m]
+            inner = a + 1 - first
+            end = b - first
             out[0, asset, m] = _momentum(price, a, b, 20, few20)
             out[1, asset, m] = _momentum(price, a, b, 120, few120)
-            out[3, asset, m] = annual * _deviation(ret, a, b, VOLATILITY_WINDOW, few60)
-            out[4, asset, m] = _slope(ret, index, a, b, beta_window, beta_fewest)
+            begin = own[max(inner, end - VOLATILITY_WINDOW)]
+            out[3, asset, m] = annual * _deviation(r, begin, own[end], few60)
+            begin = both[max(inner, end - beta_window)]
+            out[4, asset, m] = _slope(x, y, begin, both[end], beta_fewest)
     return out

@@ -65,6 +65,13 @@ def column_means(values: FloatArray) -> FloatArray:
     return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
+def expanding_means(values: FloatArray) -> FloatArray:
+    """Row t: column-wise mean of what is known in rows 0 … t; NaN where nothing is."""
+    counts = np.cumsum(~np.isnan(values), axis=0)
+    totals = np.cumsum(np.where(np.isnan(values), 0.0, values), axis=0)
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
 class Zero:
     """No style earns anything: the zero-tilt expert. Its error is the return itself."""
 
@@ -85,8 +92,8 @@ class HistoricalMean:
     def predict(self, history: History) -> tuple[FloatArray, FloatArray]:
         """(mean of all months, root mean square of the errors the expanding mean made from the second month on)."""
         styles = history.styles
-        earlier = np.array([column_means(styles[:t]) for t in range(1, len(styles))]).reshape(-1, styles.shape[1])
-        return column_means(styles), root_mean_square(styles[1:] - earlier)
+        means = expanding_means(styles)
+        return means[-1], root_mean_square(styles[1:] - means[:-1])
 
 
 class FactorMomentum:
@@ -105,22 +112,20 @@ class FactorMomentum:
         ]
         self.slope = 0.0
 
-    def signal(self, styles: FloatArray) -> FloatArray:
-        """s of the last month (K); NaN where any month of the longest span is unknown."""
-        means: list[FloatArray] = []
-        for weights in self._weights:
-            if len(styles) < len(weights):
-                return np.full(styles.shape[1], np.nan)
-            recent = styles[len(styles) - len(weights) :]
-            means.append((recent * (weights / weights.sum())[:, None]).sum(axis=0))
-        return np.mean(means, axis=0) - column_means(styles)
+    def signals(self, styles: FloatArray) -> FloatArray:
+        """s of every month, T × K; NaN where any month of the longest span is unknown."""
+        out = np.full(styles.shape, np.nan)
+        longest = max(self._options.momentum_spans)
+        if len(styles) < longest:
+            return out
+        windows = np.lib.stride_tricks.sliding_window_view(styles, longest, axis=0)
+        means = [(windows[:, :, longest - len(w) :] * (w / w.sum())).sum(axis=2) for w in self._weights]
+        out[longest - 1 :] = np.mean(means, axis=0)
+        return out - expanding_means(styles)
 
     def _pairs(self, styles: FloatArray) -> tuple[FloatArray, FloatArray]:
-        first = max(self._options.momentum_spans)
-        signals = [self.signal(styles[:t]) for t in range(first, len(styles))]
-        surprises = [styles[t] - column_means(styles[:t]) for t in range(first, len(styles))]
-        shape = (-1, styles.shape[1])
-        return np.array(signals).reshape(shape), np.array(surprises).reshape(shape)
+        """(signal of month t, surprise of month t + 1 against m_t), each (T − 1) × K."""
+        return self.signals(styles)[:-1], styles[1:] - expanding_means(styles)[:-1]
 
     def _slope(self, signals: FloatArray, surprises: FloatArray) -> float:
         scale = root_mean_square(surprises)
@@ -142,9 +147,11 @@ class FactorMomentum:
         """(m + b s, root mean square of the errors of the same forecast made at every past month with its own slope)."""
         styles = history.styles
         signals, surprises = self._pairs(styles)
-        past = [surprises[t] - self._slope(signals[:t], surprises[:t]) * signals[t] for t in range(1, len(signals))]
+        first = max(self._options.momentum_spans)
+        past = [surprises[t] - self._slope(signals[:t], surprises[:t]) * signals[t] for t in range(first, len(signals))]
         errors = np.array(past).reshape(-1, styles.shape[1])
-        return column_means(styles) + self.slope * self.signal(styles), root_mean_square(errors)
+        mean = expanding_means(styles)[-1] + self.slope * self.signals(styles)[-1]
+        return mean, root_mean_square(errors)
 
 
 class PooledRidge:

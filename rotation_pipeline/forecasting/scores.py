@@ -148,10 +148,13 @@ def _forecasters(
         _Forecaster(name, cube.mean[e], cube.mean[e] - width * cube.standard_error[e], cube.mean[e] + width * cube.standard_error[e])
         for e, name in enumerate(cube.experts)
     ]
-    calendar = check_calendar(style_returns.index, "style_returns")
+    # one sample for all: the months in which some expert has an opinion
+    opinions = [np.isfinite(cube.mean[e]).any(axis=1) for e, name in enumerate(cube.experts) if name != "zero"]
+    spoken = np.any(opinions, axis=0)[:, None] if opinions else np.ones((len(cube.calendar), 1), bool)
+    calendar = cube.calendar
     wide = [mixture.pivot(index="month", columns="style", values=c).reindex(index=calendar, columns=list(STYLES)) for c in ("mean", "low", "high")]
     out.append(_Forecaster(MIXTURE, *(frame.to_numpy(float) for frame in wide)))
-    return cube.returns, out
+    return cube.returns, [_Forecaster(who.name, *(np.where(spoken, v, np.nan) for v in (who.mean, who.low, who.high))) for who in out]
 
 
 def forecast_scores(
@@ -162,7 +165,7 @@ def forecast_scores(
 
     ``expert_forecasts`` and ``mixture`` are rows of tables expert_forecasts and forecasts; ``style_returns`` as in
     :func:`rotation_pipeline.forecasting.walk_forward.expert_forecasts`. A forecast stamped s counts at month t if s + 1 ≤
-    t. R² and the tests are against the expanding mean, ``r2_relative`` against no preference; they are null before
+    t and some expert other than zero forecast in s, so that all forecasters are judged on the same months. R² and the tests are against the expanding mean, ``r2_relative`` against no preference; they are null before
     ``min_score_months`` forecasts and where forecaster and benchmark are the same. An expert's interval is mean ± normal
     quantile × standard error, the mixture's is stored.
     """

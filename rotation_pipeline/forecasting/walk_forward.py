@@ -180,10 +180,12 @@ def _run_simple(panel: MonthlyPanel, row: int, options: ForecastOptions) -> list
     for name in options.experts:
         if name.startswith(NETWORK_PREFIX):
             continue
-        expert = _simple_expert(name, options)
-        expert.fit(history)
-        mean, error = expert.predict(history)
-        if name != "zero":  # no preference needs no history
+        mean, error = np.full(len(STYLES), np.nan), np.full(len(STYLES), np.nan)
+        if name == "zero" or enough.any():  # no preference needs no history
+            expert = _simple_expert(name, options)
+            expert.fit(history)
+            mean, error = expert.predict(history)
+        if name != "zero":
             mean, error = np.where(enough, mean, np.nan), np.where(enough, error, np.nan)
         out.append(_long(panel.calendar[row], name, mean, error))
     return out

@@ -53,7 +53,7 @@ def decimals(spec: FactSpec, options: NarrativeOptions) -> int:
 _WEIGHT = "marts.weights.weight"
 _FORECAST = "marts.forecasts.mean"
 _LONG_SHORT = "marts.factor_longshort.long_short"
-_INDEX_RETURN = "intermediate.index_daily.ret"
+_INDEX_RETURN = "intermediate.index_monthly.ret"
 _NET = "marts.backtest.net_return"
 
 _MARKET = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -51,7 +51,7 @@ class NarrativeInputs:
     index_features: pd.DataFrame
     """intermediate.index_features, daily or the last day of each month only: month, day, volatility, drawdown, trend."""
     index_returns: pd.DataFrame
-    """Monthly return of the index compounded from intermediate.index_daily.ret: month, ret (fraction)."""
+    """intermediate.index_monthly: month, ret (fraction, close on close)."""
     backtest: pd.DataFrame
     """marts.backtest: month, strategy, net_return, drawdown, factor_cost, book_cost."""
 
@@ -94,9 +94,9 @@ class ReturnRow:
     book_cost: float
 
 
-def timestamp(value: object) -> pd.Timestamp:
+def timestamp(value: Any) -> pd.Timestamp:
     """A day as pandas timestamp; raises for a null."""
-    stamp = pd.Timestamp(value)  # pyright: ignore[reportArgumentType]
+    stamp = pd.Timestamp(value)
     if not isinstance(stamp, pd.Timestamp):
         raise NarrativeInputError(f"{value!r} is no date")
     return stamp
@@ -262,7 +262,7 @@ def _backtest(frame: pd.DataFrame) -> dict[tuple[str, int], ReturnRow]:
 
 
 def _index_returns(frame: pd.DataFrame) -> dict[int, float]:
-    table = "index_returns"
+    table = "intermediate.index_monthly"
     result: dict[int, float] = {}
     (values,) = _columns(frame, table, ["ret"])
     for number, value in zip(_months(frame, table), values, strict=True):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from rotation_pipeline.narratives.lexicon import NEUTRAL
+from rotation_pipeline.narratives.lexicon import CONJUNCTIONS, NEUTRAL
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
-from rotation_pipeline.narratives.wording import FAMILIES, SINGLED_OUT, wording
+from rotation_pipeline.narratives.wording import FAMILIES, SINGLED_OUT, index_name, named_wording
 
 TokenKind = Literal[
     "entity", "measure", "label", "previous", "direction", "number", "regime", "hint", "neutral", "stop", "unknown"
@@ -58,12 +58,14 @@ _NUMBERS: dict[Language, tuple[tuple[str, str], ...]] = {
 _UNKNOWN: dict[Language, str] = {"zh": r"[A-Za-z]+|.", "en": r"[^\W\d_]+|."}
 
 
-def _phrases(language: Language, options: NarrativeOptions) -> dict[str, Token]:
+def _phrases(language: Language, index: str) -> dict[str, Token]:
     """Every known phrase (case-folded) with its token; a phrase of several measures introduces all of them."""
-    words = wording(language, options)
+    words = named_wording(language, index)
     found: dict[str, Token] = {}
     for phrase in NEUTRAL[language]:
         found[phrase.casefold()] = Token("neutral", phrase)
+    for phrase in CONJUNCTIONS[language]:
+        found[phrase] = Token("stop", phrase)
     measures: dict[str, list[str]] = {}
     for (_, measure), phrase in words.measures.items():
         key = phrase.casefold()
@@ -89,9 +91,9 @@ def _phrases(language: Language, options: NarrativeOptions) -> dict[str, Token]:
     return found
 
 
-@lru_cache(maxsize=16)
-def _grammar(language: Language, options: NarrativeOptions) -> tuple[re.Pattern[str], dict[str, Token]]:
-    phrases = _phrases(language, options)
+@lru_cache(maxsize=32)
+def _grammar(language: Language, index: str) -> tuple[re.Pattern[str], dict[str, Token]]:
+    phrases = _phrases(language, index)
     longest_first = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
     known = "|".join(map(re.escape, longest_first))
     if language == "en":  # whole words only; a possessive may follow
@@ -108,7 +110,7 @@ def _grammar(language: Language, options: NarrativeOptions) -> tuple[re.Pattern[
 
 def tokens(text: str, language: Language, options: NarrativeOptions) -> list[Token]:
     """The tokens of a rendered sentence in order, spaces left out."""
-    pattern, phrases = _grammar(language, options)
+    pattern, phrases = _grammar(language, index_name(language, options))
     others = [unit for unit, _ in _NUMBERS[language][1:]]
     first = pattern.groupindex["amount"] + 1
     found: list[Token] = []

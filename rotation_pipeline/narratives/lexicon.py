@@ -12,16 +12,22 @@ from rotation_pipeline.narratives.options import Language
 
 NEUTRAL: dict[Language, tuple[str, ...]] = {
     "zh": (
-        "本月", "当月", "月末", "为", "的", "在", "与", "和", "且", "而", "则", "其", "其中", "至", "到", "处于", "位于", "位列", "排", "排在",
-        "各风格中", "各风格", "较上月", "模型", "市场", "市场状态", "转为", "同时", "另外", "此外", "指数", "风格", "组合", "策略", "方面",
+        "本月", "当月", "月末", "为", "的", "在", "与", "和", "则", "其", "其中", "至", "到", "处于", "位于", "位列", "排", "排在",
+        "各风格中", "较上月", "模型", "市场状态", "转为", "同时", "另外", "此外",
     ),
     "en": (
-        "a", "an", "the", "of", "in", "at", "to", "and", "with", "its", "it", "is", "was", "are", "were", "by", "for", "from", "on", "this",
-        "month", "among", "styles", "style", "model", "market", "regime", "while", "which", "where", "whose", "stood", "stands", "ranked", "ranks",
-        "after costs", "end", "also", "now", "market regime", "over", "'s", "index", "portfolio", "strategy", "book", "return",
+        "a", "an", "the", "of", "in", "at", "to", "with", "its", "it", "is", "was", "are", "were", "by", "for", "from", "on", "this", "month",
+        "among", "styles", "model", "market regime", "regime", "which", "where", "whose", "stood", "stands", "ranked", "ranks", "after costs",
+        "end", "also", "now", "over", "'s",
     ),
 }  # fmt: skip
-"""Words that state nothing by themselves. Negations, comparisons, time shifts and hedges are left out on purpose."""
+"""Words that state nothing by themselves. Negations, comparisons, time shifts and hedges are left out on purpose, and so are
+nouns for those who act (index, portfolio, market): who is spoken of is named by a fact."""
+CONJUNCTIONS: dict[Language, tuple[str, ...]] = {
+    "zh": ("且", "而", "并", "并且"),
+    "en": ("and", "while", "whereas", "but"),
+}
+"""Words that begin a clause as a comma does: praise must not hide behind them."""
 
 _EN_NUMBERS = (
     r"one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|"

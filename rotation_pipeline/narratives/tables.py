@@ -39,7 +39,7 @@ _NUMBERS = (
     "marts.backtest.drawdown",
     "marts.backtest.factor_cost",
     "marts.backtest.book_cost",
-    "intermediate.index_daily.ret",
+    "intermediate.index_monthly.ret",
     "intermediate.index_features.volatility",
     "intermediate.index_features.drawdown",
     "intermediate.index_features.trend",

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache
+from typing import Any
 
 from rotation_pipeline.narratives.catalogue import FACT_IDS
 from rotation_pipeline.narratives.draft import Draft, DraftSentence, Provenance
@@ -20,7 +21,7 @@ from rotation_pipeline.narratives.fact import Facts
 from rotation_pipeline.narratives.hints import HINTS
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
 from rotation_pipeline.narratives.slots import slots
-from rotation_pipeline.narratives.wording import wording
+from rotation_pipeline.narratives.wording import index_name, named_wording
 
 VERSION = "template-1"
 FEWEST, MOST = 3, 5
@@ -322,10 +323,14 @@ def template_sentences(facts: Facts, language: Language) -> tuple[DraftSentence,
     return tuple(written[:MOST])
 
 
-@lru_cache(maxsize=16)
 def template_hash(language: Language, options: NarrativeOptions) -> str:
     """sha256 of everything the template's text depends on: version, patterns and wording of the language."""
-    words = asdict(wording(language, options))
+    return _template_hash(language, index_name(language, options))
+
+
+@lru_cache(maxsize=32)
+def _template_hash(language: Language, index: str) -> str:
+    words: dict[str, Any] = asdict(named_wording(language, index))
     material = {
         "version": VERSION,
         "patterns": [part[language] for part in (_MARKET, _CHOICE, _FIT, _RESULT, _RETURNS)],

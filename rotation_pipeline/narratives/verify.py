@@ -20,7 +20,7 @@ from rotation_pipeline.narratives.lexer import Token, tokens
 from rotation_pipeline.narratives.lexicon import forbidden
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
 from rotation_pipeline.narratives.slots import SLOT, parts_of, slots
-from rotation_pipeline.narratives.wording import FAMILIES, MAGNITUDES, Wording, wording
+from rotation_pipeline.narratives.wording import FAMILIES, MAGNITUDES, Wording, named_wording, wording
 
 FEWEST, MOST = 3, 5
 """Sentences of a narrative."""
@@ -50,7 +50,7 @@ def check_slots(draft: Draft, facts: Facts, language: Language, options: Narrati
     words = wording(language, options)
     errors = _count_error(len(draft.sentences))
     for place, sentence in enumerate(draft.sentences, start=1):
-        found = [*_slot_errors(sentence, facts, words), *_outside_errors(sentence.text, words, language, options)]
+        found = [*_slot_errors(sentence, facts, words), *_outside_errors(sentence.text, words, language)]
         errors += [f"sentence {place}: {error}" for error in found]
     return errors
 
@@ -89,16 +89,16 @@ def _slot_errors(sentence: DraftSentence, facts: Facts, words: Wording) -> list[
     return errors
 
 
-@lru_cache(maxsize=16)
-def _names(language: Language, options: NarrativeOptions) -> re.Pattern[str]:
+@lru_cache(maxsize=32)
+def _names(language: Language, index: str) -> re.Pattern[str]:
     """Names of styles, regimes and the strategy, which belong into slots; the index's name may be written out."""
-    words = wording(language, options)
+    words = named_wording(language, index)
     names = [name for subject, name in words.subjects.items() if subject != "index"] + list(words.regimes.values())
     known = "|".join(map(re.escape, names))
     return re.compile(known if language == "zh" else rf"(?<![A-Za-z])(?:{known})(?![A-Za-z])", re.IGNORECASE)
 
 
-def _outside_errors(text: str, words: Wording, language: Language, options: NarrativeOptions) -> list[str]:
+def _outside_errors(text: str, words: Wording, language: Language) -> list[str]:
     outside = SLOT.sub("\n", text)
     errors = [f"brace {char!r} outside a slot; a slot is {{id|part}}" for char in sorted(set("{}") & set(outside))]
     outside = outside.replace(words.subjects["index"], "\n")  # its digits are part of a name
@@ -106,7 +106,9 @@ def _outside_errors(text: str, words: Wording, language: Language, options: Narr
     errors += [f"digit {char!r} outside a slot" for char in digits]
     numerals = sorted({char for char in outside if char.isnumeric() and char not in digits})
     errors += [f"number word {char!r} outside a slot" for char in numerals]
-    errors += [f"name {match[0]!r} outside a slot" for match in _names(language, options).finditer(outside)]
+    errors += [
+        f"name {match[0]!r} outside a slot" for match in _names(language, words.subjects["index"]).finditer(outside)
+    ]
     return errors + [f"{kind} {wording_!r} outside a slot" for kind, wording_ in forbidden(outside, language)]
 
 

@@ -158,12 +158,20 @@ _EN_SUBJECTS = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=16)
+def index_name(language: Language, options: NarrativeOptions) -> str:
+    """The index's name in the language."""
+    return options.index_name_zh if language == "zh" else options.index_name_en
+
+
 def wording(language: Language, options: NarrativeOptions) -> Wording:
     """The phrases of a language with the index named as in the options."""
+    return named_wording(language, index_name(language, options))
+
+
+@lru_cache(maxsize=32)
+def named_wording(language: Language, index: str) -> Wording:
+    """The phrases of a language with the index of this name."""
     hints = {name: texts[language] for name, texts in HINT_TEXTS.items()}
     if language == "zh":
-        subjects = {"index": options.index_name_zh, **_ZH_SUBJECTS}
-        return Wording("zh", subjects, _ZH_REGIMES, _ZH_MEASURES, _ZH_DIRECTIONS, hints)
-    subjects = {"index": options.index_name_en, **_EN_SUBJECTS}
-    return Wording("en", subjects, _EN_REGIMES, _EN_MEASURES, _EN_DIRECTIONS, hints)
+        return Wording("zh", {"index": index, **_ZH_SUBJECTS}, _ZH_REGIMES, _ZH_MEASURES, _ZH_DIRECTIONS, hints)
+    return Wording("en", {"index": index, **_EN_SUBJECTS}, _EN_REGIMES, _EN_MEASURES, _EN_DIRECTIONS, hints)

@@ -304,7 +304,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("factor_summary", "factors", "Tear sheet of every series over all months so far",
           "styles", _names(factors.SUMMARY), factor_summary),
     Stage("market_regimes", "regimes", "Hidden Markov model and k-means, refitted each month on the past, filtered probabilities",
-          "exposures", _names(regimes.MODELS, regimes.REGIMES_TABLE), market_regimes, kinds=("python", "numba")),
+          "history", _names(regimes.MODELS, regimes.REGIMES_TABLE), market_regimes, kinds=("python", "numba")),
     Stage("regime_evidence", "regimes", "Style returns by regime, with intervals and tests; the evidence may be that there is none",
           "styles", _names(regimes.EVIDENCE, regimes.TESTS, regimes.TRANSITIONS, regimes.SUMMARY), regime_evidence),
     Stage("expert_forecasts", "forecasts", "Multi-task networks and simple experts, each fitted afresh on the months so far",

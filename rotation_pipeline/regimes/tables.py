@@ -63,8 +63,7 @@ REGIMES_TABLE = Table(
         ),
         *_FEATURES, "marts.regime_models.parameters",
     ),
-    minimum_rows=1,
-)
+    )
 EVIDENCE = Table(
     "marts", "regime_evidence", "style returns by regime over all months up to this one", ("month", "labelling", "style", "regime"),
     reading(

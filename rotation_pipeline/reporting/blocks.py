@@ -132,7 +132,15 @@ def chart(data: ReportData, words: Words, draw: ChartFunction, *needs: str, log_
         if data.history(table).empty:
             return empty_note(data, words, table)
     name = draw.__name__
-    return _finished(name, words(f"chart.{name}"), words(f"chart.{name}.how"), data.history(needs[0]), draw(data, words), words, log_toggle)
+    return _finished(
+        name,
+        words(f"chart.{name}"),
+        words(f"chart.{name}.how"),
+        data.history(needs[0]),
+        draw(data, words),
+        words,
+        log_toggle,
+    )
 
 
 def table(data: ReportData, words: Words, make: Callable[[ReportData, Words], Sheet], *needs: str) -> Table | Note:
@@ -150,13 +158,28 @@ def empty_note(data: ReportData, words: Words, name: str) -> Note:
 
 def sample_text(frame: pd.DataFrame, words: Words) -> str:
     """First and last month of a frame and how many months it holds."""
-    return words("sample", start=month_text(frame["month"].min()), end=month_text(frame["month"].max()), months=frame["month"].nunique())
+    return words(
+        "sample",
+        start=month_text(frame["month"].min()),
+        end=month_text(frame["month"].max()),
+        months=frame["month"].nunique(),
+    )
 
 
-def _finished(name: str, title: str, how: str, sample: pd.DataFrame, figure: go.Figure, words: Words, log_toggle: bool = False) -> Chart:
+def _finished(
+    name: str, title: str, how: str, sample: pd.DataFrame, figure: go.Figure, words: Words, log_toggle: bool = False
+) -> Chart:
     # inside a script element only "<" can end it or open a comment
     text = str(figure.to_json()).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    return Chart(name, title, how, words("sample.source", sample=sample_text(sample, words)), text, int(figure.layout.height), log_toggle)
+    return Chart(
+        name,
+        title,
+        how,
+        words("sample.source", sample=sample_text(sample, words)),
+        text,
+        int(figure.layout.height),
+        log_toggle,
+    )
 
 
 def now(data: ReportData, words: Words) -> list[Block]:
@@ -171,7 +194,10 @@ def now(data: ReportData, words: Words) -> list[Block]:
         "now.regime_text", regime=words(f"regime.{state['regime']}"), months=int(state["months_in_regime"]),
         probability=percent(state[f"p_{state['regime']}"], 0),
     )  # fmt: skip
-    probabilities = [(words(f"regime.{name}"), percent(share, 0), REGIME_COLOURS[name], round(100.0 * share, 2)) for name, share in shares]
+    probabilities = [
+        (words(f"regime.{name}"), percent(share, 0), REGIME_COLOURS[name], round(100.0 * share, 2))
+        for name, share in shares
+    ]
     facts = _records(data.latest("facts"))
     told = _text_of(data, words, data.month)
     if told is None:
@@ -181,7 +207,9 @@ def now(data: ReportData, words: Words) -> list[Block]:
         sentences, written_by = _sentences(told, facts, words), words(f"now.written_by.{told['source']}")
     used = list(dict.fromkeys(fact for sentence in sentences for _, fact, _ in sentence.marks))
     order = {fact: place for place, fact in enumerate(used, start=1)}
-    stated = sorted((fact for fact in facts if str(fact["fact_id"]) in order), key=lambda fact: order[str(fact["fact_id"])])
+    stated = sorted(
+        (fact for fact in facts if str(fact["fact_id"]) in order), key=lambda fact: order[str(fact["fact_id"])]
+    )
     blocks.insert(0, Now(
         regime, probabilities, sentences, written_by,
         _fact_sheet("facts", words("now.facts", count=len(stated)), stated, order, words),
@@ -208,7 +236,9 @@ def _sentences(told: dict[str, object], facts: Sequence[dict[str, object]], word
         marks: list[tuple[int, str, str]] = []
         for fact_id in item["fact_ids"]:
             if fact_id not in known:
-                raise ReportError(f"narratives {month_text(told['month'])} ({words.language}) cites fact {fact_id!r}, which the table facts lacks; write the month again")
+                raise ReportError(
+                    f"narratives {month_text(told['month'])} ({words.language}) cites fact {fact_id!r}, which the table facts lacks; write the month again"
+                )
             place.setdefault(fact_id, len(place) + 1)
             fact = known[fact_id]
             shown = f"{_subject(fact, words)} · {words.named('fact', str(fact['measure']))}: {fact_value(fact, words)} ({fact['source_column']}, {month_text(fact['source_month'])})"
@@ -222,7 +252,9 @@ def _subject(fact: dict[str, object], words: Words) -> str:
     return words.named("style", subject) if words.has(f"style.{subject}") else words.named("subject", subject)
 
 
-def _fact_sheet(name: str, title: str, facts: Sequence[dict[str, object]], order: dict[str, int], words: Words) -> Sheet:
+def _fact_sheet(
+    name: str, title: str, facts: Sequence[dict[str, object]], order: dict[str, int], words: Words
+) -> Sheet:
     keys = ("fact", "subject", "measure", "fact_value", "as_of", "read_from")
     heads = [Head(words(f"head.{key}"), numeric=key == "fact_value") for key in keys]
     rows = [

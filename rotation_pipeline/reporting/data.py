@@ -159,7 +159,9 @@ class ReportData:
         rows = self.history("backtest").drop_duplicates("strategy")
         order = {"strategy": 0, "alternative": 1, "baseline": 2, "index": 3, "upper_bound": 4}
         known = list(rows[["strategy", "role"]].itertuples(index=False, name=None))
-        ranked = sorted(enumerate(known), key=lambda item: (order.get(str(item[1][1]), 5), _book_rank(str(item[1][0])), item[0]))
+        ranked = sorted(
+            enumerate(known), key=lambda item: (order.get(str(item[1][1]), 5), _book_rank(str(item[1][0])), item[0])
+        )
         return [str(strategy) for _, (strategy, _) in ranked]
 
     def roles(self) -> dict[str, str]:
@@ -176,7 +178,9 @@ class ReportData:
         for strategy, role in self.roles().items():
             if role == "strategy":
                 return strategy
-        raise ReportError("report table backtest has no row with role 'strategy'; run the backtest up to the report's month")
+        raise ReportError(
+            "report table backtest has no row with role 'strategy'; run the backtest up to the report's month"
+        )
 
     def trial_count(self) -> int:
         """Configurations ever evaluated up to the report's month: the number the deflated Sharpe ratio was deflated by."""

@@ -20,7 +20,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Real market data; past results, no advice.",
         "真实市场数据；为历史结果，不构成投资建议。",
     ),
-    "page.empty": ("Nothing to show: {table} has no rows up to {month}.", "无可显示：表 {table} 在 {month} 之前没有数据。"),
+    "page.empty": (
+        "Nothing to show: {table} has no rows up to {month}.",
+        "无可显示：表 {table} 在 {month} 之前没有数据。",
+    ),
     "sample": ("{start} – {end}, {months} months", "{start} 至 {end}，{months} 个月"),
     "sample.source": ("Sample: {sample}.", "样本：{sample}。"),
     "action.copy": ("Copy", "复制"),
@@ -105,7 +108,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "校正后 p 值小表示差异超出偶然。最后一列用事后标注，会夸大差异，仅供描述。",
     ),
     "table.regime_evidence": ("Mean return by style and regime", "各风格在各状态下的平均收益"),
-    "table.regime_evidence.how": ("The numbers of the two maps above, with t and hit rate.", "上方两图的数字，另附 t 值与胜率。"),
+    "table.regime_evidence.how": (
+        "The numbers of the two maps above, with t and hit rate.",
+        "上方两图的数字，另附 t 值与胜率。",
+    ),
     "table.factor_summary": ("Styles and their evidence", "风格与证据"),
     "table.factor_summary.how": (
         "t by Newey-West (1987); rank IC is the monthly rank correlation of score and next return; ICIR its mean over its "
@@ -113,7 +119,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "t 值用 Newey-West（1987）；秩 IC 为得分与次月收益的秩相关；ICIR 为均值除以标准差；单调性接近 1 表示逐组递增。",
     ),
     "table.raw_summary": ("The raw factors behind them", "其下的原始因子"),
-    "table.raw_summary.how": ("As above, one row per raw factor; signs so that high is good.", "同上，每个原始因子一行；符号已统一为越高越好。"),
+    "table.raw_summary.how": (
+        "As above, one row per raw factor; signs so that high is good.",
+        "同上，每个原始因子一行；符号已统一为越高越好。",
+    ),
     "table.forecast_scores": ("Quality of the forecasts, out of sample", "预测质量（样本外）"),
     "table.forecast_scores.how": (
         "R² against the expanding mean (Campbell-Thompson 2008): below 0 is worse than the mean. p by Clark-West (2007), "
@@ -128,14 +137,26 @@ PHRASES: dict[str, tuple[str, str]] = {
         "成本同时计入风格之间的换手与每个风格多空组合内部的换手。",
     ),
     "table.by_regime": ("By regime", "按市场状态"),
-    "table.by_regime.how": ("Months by the regime known at the close before, the one that could be traded on; net of {cost} bp.", "按上月收盘时可知（可据以交易）的状态划分月份；扣除 {cost} 个基点。"),
+    "table.by_regime.how": (
+        "Months by the regime known at the close before, the one that could be traded on; net of {cost} bp.",
+        "按上月收盘时可知（可据以交易）的状态划分月份；扣除 {cost} 个基点。",
+    ),
     "table.by_year": ("By calendar year", "按日历年"),
-    "table.by_year.how": ("Net of {cost} bp; part years have fewer than 12 months.", "扣除 {cost} 个基点；不足 12 个月的年份样本更少。"),
+    "table.by_year.how": (
+        "Net of {cost} bp; part years have fewer than 12 months.",
+        "扣除 {cost} 个基点；不足 12 个月的年份样本更少。",
+    ),
     "table.quarantine": ("Rows kept out or let in with a warning", "被隔离或带警告放行的行"),
-    "table.quarantine.how": ("Each row that broke a sanity rule, counted by table and rule.", "违反合理性规则的行，按表与规则计数。"),
+    "table.quarantine.how": (
+        "Each row that broke a sanity rule, counted by table and rule.",
+        "违反合理性规则的行，按表与规则计数。",
+    ),
     "table.quarantine.none": ("No row broke a rule.", "没有违反规则的行。"),
     "table.ingestions": ("What was fetched", "取得的数据"),
-    "table.ingestions.how": ("Rows stored per table over all months up to the report's.", "截至报告月份各表存入的行数。"),
+    "table.ingestions.how": (
+        "Rows stored per table over all months up to the report's.",
+        "截至报告月份各表存入的行数。",
+    ),
     "table.trials": ("Configurations ever evaluated", "评估过的全部配置"),
     "table.trials.how": (
         "The deflated Sharpe ratio counts them all; Sharpe ratios here are per month, net.",

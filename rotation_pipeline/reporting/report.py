@@ -10,7 +10,19 @@ import json
 from importlib.resources import files
 
 from rotation_pipeline.reporting import charts, sheets
-from rotation_pipeline.reporting.blocks import Block, Chart, Note, Section, Side, Table, chart, now, sample_text, showcases, table
+from rotation_pipeline.reporting.blocks import (
+    Block,
+    Chart,
+    Note,
+    Section,
+    Side,
+    Table,
+    chart,
+    now,
+    sample_text,
+    showcases,
+    table,
+)
 from rotation_pipeline.reporting.data import ReportData
 from rotation_pipeline.reporting.formats import month_text
 from rotation_pipeline.reporting.palette import DARK
@@ -70,14 +82,24 @@ def sections(data: ReportData, words: Words) -> list[Section]:
         ("verdict", _verdict(data, words)),
         ("now", [*now(data, words), chart(data, words, charts.weights_now, "weights")]),
         ("performance", _performance(data, words)),
-        ("weights", [chart(data, words, charts.weights_history, "weights"), chart(data, words, charts.turnover, "books")]),
+        (
+            "weights",
+            [chart(data, words, charts.weights_history, "weights"), chart(data, words, charts.turnover, "books")],
+        ),
         ("regimes", _regimes(data, words)),
         ("styles", _styles(data, words)),
         ("forecasts", _forecasts(data, words)),
         ("costs", _costs(data, words)),
         ("showcase", showcases(data, words)),
         ("coverage", _coverage(data, words)),
-        ("settings", [Table(sheets.settings(data, words)), Table(sheets.versions(data, words)), table(data, words, sheets.trials, "trials")]),
+        (
+            "settings",
+            [
+                Table(sheets.settings(data, words)),
+                Table(sheets.versions(data, words)),
+                table(data, words, sheets.trials, "trials"),
+            ],
+        ),
     ]
     return [Section(name, words(f"section.{name}"), words(f"nav.{name}"), blocks) for name, blocks in built]
 

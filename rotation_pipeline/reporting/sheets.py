@@ -9,8 +9,17 @@ import pandas as pd
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.regimes.names import REGIMES
-from rotation_pipeline.reporting.data import Measure, ReportData, number
-from rotation_pipeline.reporting.formats import UNKNOWN, count, flattened, interval, month_text, percent, plain, probability
+from rotation_pipeline.reporting.data import Measure, ReportData, ReportError, number
+from rotation_pipeline.reporting.formats import (
+    UNKNOWN,
+    count,
+    flattened,
+    interval,
+    month_text,
+    percent,
+    plain,
+    probability,
+)
 from rotation_pipeline.reporting.words import Words
 
 RATIOS = ("sharpe", "sortino", "calmar", "information_ratio", "skew")
@@ -56,13 +65,25 @@ def headline(data: ReportData, words: Words) -> Sheet:
 
 def forecast_months(data: ReportData, words: Words) -> Sheet:
     """The same over months with an active forecast."""
-    return _comparison(data, words, "forecast", "forecast", words("table.forecast"), words("table.forecast.how"), folded=True)
+    return _comparison(
+        data, words, "forecast", "forecast", words("table.forecast"), words("table.forecast.how"), folded=True
+    )
 
 
-COMPARED = ("annualised_return", "volatility", "sharpe", "max_drawdown", "factor_turnover", "cost_drag", "information_ratio")
+COMPARED = (
+    "annualised_return",
+    "volatility",
+    "sharpe",
+    "max_drawdown",
+    "factor_turnover",
+    "cost_drag",
+    "information_ratio",
+)
 
 
-def _comparison(data: ReportData, words: Words, name: str, sample: str, title: str, how: str, *, folded: bool = False) -> Sheet:
+def _comparison(
+    data: ReportData, words: Words, name: str, sample: str, title: str, how: str, *, folded: bool = False
+) -> Sheet:
     measures, roles = data.measure_index(), data.roles()
     heads = [Head(words("head.book"), numeric=False), *(Head(words(f"measure.{one}")) for one in (*COMPARED, "months"))]
     rows: list[list[Cell]] = []
@@ -86,6 +107,13 @@ def _measure_cell(name: str, measure: Measure | None) -> Cell:
     return Cell(percent(measure.value, 2 if name == "cost_drag" else 1))
 
 
+STATISTICS = (
+    "sharpe_difference_bootstrap", "sharpe_difference_adjusted", "sharpe_difference_hac", "excess_return", "sharpe_bootstrap",
+    "sharpe_hac", "probabilistic_sharpe", "deflated_sharpe", "minimum_track_record",
+)  # fmt: skip
+"""In the order they are shown; a statistic the report has no name for is an error, by :func:`_ranked`."""
+
+
 def significance(data: ReportData, words: Words) -> Sheet:
     """Every test of the headline book against zero and against equal weight."""
     rows = data.latest("significance")
@@ -97,7 +125,7 @@ def significance(data: ReportData, words: Words) -> Sheet:
             Cell(words.named("book", str(row["baseline"]))), Cell(words.named("statistic", str(row["statistic"]))),
             _statistic_cell(row), Cell(probability(row["p_value"])), Cell(count(row["trials"])), Cell(str(row["detail"])),
         ]
-        for row in _ranked(own, {"baseline": ("equal_weight", "zero")})
+        for row in _ranked(own, {"baseline": ("equal_weight", "zero"), "statistic": STATISTICS})
     ]  # fmt: skip
     return Sheet("significance", words("table.significance"), words("table.significance.how"), heads, cells)
 
@@ -151,7 +179,9 @@ def regime_evidence(data: ReportData, words: Words) -> Sheet:
     """The numbers behind the regime maps."""
     keys = ("labelling", "style", "regime", "months", "mean_interval", "t", "hit_rate")
     heads = [Head(words(f"head.{key}"), numeric=place > 2) for place, key in enumerate(keys)]
-    rows = _ranked(data.latest("regime_evidence"), {"labelling": ("filtered", "in_sample"), "style": STYLES, "regime": REGIMES})
+    rows = _ranked(
+        data.latest("regime_evidence"), {"labelling": ("filtered", "in_sample"), "style": STYLES, "regime": REGIMES}
+    )
     cells = [
         [
             Cell(words(f"labelling.{row['labelling']}")), Cell(words(f"style.{row['style']}")), Cell(words(f"regime.{row['regime']}")),
@@ -160,7 +190,9 @@ def regime_evidence(data: ReportData, words: Words) -> Sheet:
         ]
         for row in rows
     ]  # fmt: skip
-    return Sheet("regime_evidence", words("table.regime_evidence"), words("table.regime_evidence.how"), heads, cells, folded=True)
+    return Sheet(
+        "regime_evidence", words("table.regime_evidence"), words("table.regime_evidence.how"), heads, cells, folded=True
+    )
 
 
 def _percent_interval(row: Mapping[str, object]) -> str:
@@ -168,7 +200,18 @@ def _percent_interval(row: Mapping[str, object]) -> str:
     return "" if low is None or high is None else f"[{plain(100.0 * low)}, {plain(100.0 * high)}]"
 
 
-SUMMARY_KEYS = ("months", "mean", "t", "sharpe", "hit_rate", "max_drawdown", "ic", "icir", "ic_positive", "monotonicity")
+SUMMARY_KEYS = (
+    "months",
+    "mean",
+    "t",
+    "sharpe",
+    "hit_rate",
+    "max_drawdown",
+    "ic",
+    "icir",
+    "ic_positive",
+    "monotonicity",
+)
 
 
 def factor_summary(data: ReportData, words: Words) -> Sheet:
@@ -210,7 +253,14 @@ def forecast_scores(data: ReportData, words: Words) -> Sheet:
     cells = [[Cell(words(f"expert.{row['expert']}")), *_scores(row)] for row in order]
     heads = [Head(words("head.expert"), numeric=False), *(Head(words(f"head.{key}")) for key in SCORE_KEYS)]
     marked = frozenset(place for place, row in enumerate(order) if row["expert"] == "mixture")
-    return Sheet("forecast_scores", words("table.forecast_scores"), words("table.forecast_scores.how"), heads, cells, marked=marked)
+    return Sheet(
+        "forecast_scores",
+        words("table.forecast_scores"),
+        words("table.forecast_scores.how"),
+        heads,
+        cells,
+        marked=marked,
+    )
 
 
 def forecast_styles(data: ReportData, words: Words) -> Sheet:
@@ -219,7 +269,9 @@ def forecast_styles(data: ReportData, words: Words) -> Sheet:
     own = _ranked(rows[(rows["expert"] == "mixture") & (rows["style"] != "ALL")], {"style": STYLES})
     cells = [[Cell(words(f"style.{row['style']}")), *_scores(row)] for row in own]
     heads = [Head(words("head.style"), numeric=False), *(Head(words(f"head.{key}")) for key in SCORE_KEYS)]
-    return Sheet("forecast_styles", words("table.forecast_styles"), words("table.forecast_styles.how"), heads, cells, folded=True)
+    return Sheet(
+        "forecast_styles", words("table.forecast_styles"), words("table.forecast_styles.how"), heads, cells, folded=True
+    )
 
 
 def _scores(row: Mapping[str, object]) -> list[Cell]:
@@ -270,7 +322,11 @@ def _pair_heads(data: ReportData, words: Words, measure: str) -> list[Head]:
 
 
 def _pair(
-    data: ReportData, measures: Mapping[tuple[str, str, float, str], Measure], sample: str, cost: float, measure: str = "annualised_return"
+    data: ReportData,
+    measures: Mapping[tuple[str, str, float, str], Measure],
+    sample: str,
+    cost: float,
+    measure: str = "annualised_return",
 ) -> list[Cell]:
     return [
         _measure_cell(name, measures.get((book, sample, cost, name)))
@@ -291,7 +347,14 @@ def quarantine(data: ReportData, words: Words) -> Sheet:
         ]
         for (table, rule), own in rows.groupby(["table_name", "rule"], sort=True)
     ]  # fmt: skip
-    return Sheet("quarantine", words("table.quarantine"), words("table.quarantine.how"), heads, cells, empty=words("table.quarantine.none"))
+    return Sheet(
+        "quarantine",
+        words("table.quarantine"),
+        words("table.quarantine.how"),
+        heads,
+        cells,
+        empty=words("table.quarantine.none"),
+    )
 
 
 def ingestions(data: ReportData, words: Words) -> Sheet:
@@ -314,9 +377,19 @@ def trials(data: ReportData, words: Words) -> Sheet:
     """Every configuration ever evaluated, at its last evaluation."""
     rows = data.history("trials").drop_duplicates("trial_id", keep="last").sort_values(["strategy", "trial_id"])
     heads = [Head(words(f"head.{key}"), numeric=False) for key in ("trial", "book")]
-    heads += [Head(words("head.months")), Head(words("head.sharpe_month")), Head(words("head.configuration"), numeric=False)]
+    heads += [
+        Head(words("head.months")),
+        Head(words("head.sharpe_month")),
+        Head(words("head.configuration"), numeric=False),
+    ]
     cells = [
-        [Cell(str(row["trial_id"])[:12]), Cell(words.named("book", str(row["strategy"]))), Cell(count(row["months"])), Cell(plain(row["sharpe"], 3)), Cell(str(row["configuration"]))]
+        [
+            Cell(str(row["trial_id"])[:12]),
+            Cell(words.named("book", str(row["strategy"]))),
+            Cell(count(row["months"])),
+            Cell(plain(row["sharpe"], 3)),
+            Cell(str(row["configuration"])),
+        ]
         for row in _records(rows)
     ]
     return Sheet("trials", words("table.trials"), words("table.trials.how"), heads, cells, folded=True)
@@ -341,5 +414,17 @@ def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def _ranked(frame: pd.DataFrame, orders: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
-    """Records in the given order of each column's values, the first column slowest."""
-    return sorted(_records(frame), key=lambda row: tuple(order.index(str(row[column])) for column, order in orders.items()))
+    """Records in the given order of each column's values, the first column slowest.
+
+    Raises:
+        ReportError: a value the order does not know.
+    """
+    for column, order in orders.items():
+        unknown = sorted({str(value) for value in frame[column]} - set(order))
+        if unknown:
+            raise ReportError(
+                f"the report does not know the values {unknown} of column {column}; it knows {', '.join(order)}"
+            )
+    return sorted(
+        _records(frame), key=lambda row: tuple(order.index(str(row[column])) for column, order in orders.items())
+    )

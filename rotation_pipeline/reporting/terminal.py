@@ -21,5 +21,7 @@ def verdict_table_text(data: ReportData, language: str = "en") -> list[dict[str,
     rows: list[dict[str, str]] = []
     for book, *cells, months in sheet.rows:
         figures = {key: f"{cell.text} {cell.aside}".strip() for key, cell in zip(KEYS, cells, strict=True)}
-        rows.append({"strategy": book.text, "role": words(f"role.{roles[names[book.text]]}"), **figures, "months": months.text})
+        rows.append(
+            {"strategy": book.text, "role": words(f"role.{roles[names[book.text]]}"), **figures, "months": months.text}
+        )
     return rows

@@ -49,9 +49,13 @@ def sparkline_svg(
     for run in _runs(sorted(known)):
         points = " ".join(f"{_PAD + i * step:.1f},{y(known[i]):.1f}" for i in run)
         if len(run) > 1:
-            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-linejoin="round"/>')
+            parts.append(
+                f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-linejoin="round"/>'
+            )
         else:
-            parts.append(f'<circle cx="{_PAD + run[0] * step:.1f}" cy="{y(known[run[0]]):.1f}" r="1.2" fill="{colour}"/>')
+            parts.append(
+                f'<circle cx="{_PAD + run[0] * step:.1f}" cy="{y(known[run[0]]):.1f}" r="1.2" fill="{colour}"/>'
+            )
     last = max(known)
     parts.append(f'<circle cx="{_PAD + last * step:.1f}" cy="{y(known[last]):.1f}" r="2.4" fill="{colour}"/>')
     return _svg(width, height, label, parts)
@@ -97,7 +101,9 @@ def svg_data_uri(svg: str) -> str:
 
 def _known(values: Sequence[float | None], width: int, height: int) -> dict[int, float]:
     if width <= 2 * _PAD or height <= 2 * _PAD:
-        raise ThumbnailError(f"a plot of {width} × {height} pixels has no area; use at least {int(2 * _PAD) + 1} each way")
+        raise ThumbnailError(
+            f"a plot of {width} × {height} pixels has no area; use at least {int(2 * _PAD) + 1} each way"
+        )
     known: dict[int, float] = {}
     for position, value in enumerate(values):
         if value is None or math.isnan(value):

@@ -26,7 +26,7 @@ VOCABULARY: dict[str, tuple[str, str]] = {
     "book.factor_momentum": ("Factor momentum", "因子动量"),
     "book.oracle": ("Oracle", "先知"),
     "book.index": ("Index", "指数"),
-    "book.zero": ("zero", "零"),
+    "book.zero": ("Zero", "零"),
     "role.strategy": ("strategy", "策略"),
     "role.alternative": ("alternative", "备选"),
     "role.baseline": ("baseline", "基准"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ _TRUE = ("1", "true", "True", "TRUE", "t", "y", "yes")
 _FALSE = ("0", "false", "False", "FALSE", "f", "n", "no")
 _NULLS = ("", "NaN", "nan", "null", "None", "NULL", "--")
 _EXCHANGES = {"SH": "SH", "SZ": "SZ", "BJ": "BJ", "XSHG": "SH", "XSHE": "SZ", "XBSE": "BJ", "SS": "SH"}
-_CODE = r"^(?:(sh|sz|bj|SH|SZ|BJ)[.]?(\d{6})|(\d{6})[.](SH|SZ|BJ|sh|sz|bj|XSHG|XSHE|XBSE|SS))$"
+_CODE = re.compile(r"^(?:(sh|sz|bj)[.]?(\d{6})|(\d{6})[.](sh|sz|bj|xshg|xshe|xbse|ss))$", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,23 @@ def _asset(value: pl.Expr, kind: pl.DataType, rule: ColumnRule) -> pl.Expr | Non
     """Any unambiguous spelling → 600519.SH; a bare number is none: 000016 is an index in Shanghai, a stock in Shenzhen."""
     if kind != pl.String():
         return None
-    code = value.str.strip_chars()
-    digits = pl.coalesce(code.str.extract(_CODE, 2), code.str.extract(_CODE, 3))
-    exchange = pl.coalesce(code.str.extract(_CODE, 1), code.str.extract(_CODE, 4)).str.to_uppercase()
-    return digits + "." + exchange.replace_strict(_EXCHANGES, default=None, return_dtype=pl.String)
+    return value.map_batches(_identifiers, return_dtype=pl.String)
+
+
+def _identifiers(codes: pl.Series) -> pl.Series:
+    """Each distinct spelling is translated once; null for one that is none."""
+    spellings = codes.drop_nulls().unique().to_list()
+    return codes.replace_strict(
+        spellings, [_identifier(text) for text in spellings], default=None, return_dtype=pl.String
+    )
+
+
+def _identifier(text: str) -> str | None:
+    match = _CODE.match(text.strip())
+    if match is None:
+        return None
+    before, digits_after, digits_before, after = match.groups()
+    return f"{digits_after or digits_before}.{_EXCHANGES[(before or after).upper()]}"
 
 
 def _text(value: pl.Expr, kind: pl.DataType, rule: ColumnRule) -> pl.Expr | None:

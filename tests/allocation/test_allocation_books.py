@@ -138,6 +138,20 @@ def test_order_of_rows_does_not_matter(full: AllocationResult) -> None:
     equal(run(MONTHS, **shuffled), full)
 
 
+def test_units_of_time_stamps_do_not_matter(full: AllocationResult) -> None:
+    data = inputs()
+    coarse = {
+        n: f.assign(month=f["month"].astype("datetime64[us]"))
+        for n, f in data.items()
+        if isinstance(f, pd.DataFrame) and "month" in f
+    }
+    wide_returns = data["style_returns"].set_axis(data["style_returns"].index.astype("datetime64[us]"))
+    before = AllocationResult(
+        *(f.assign(month=f["month"].astype("datetime64[us]")) for f in (full.weights, full.books))
+    )
+    equal(run(MONTHS[12:14], before, **{**data, **coarse, "style_returns": wide_returns}), part(full, MONTHS[12:14]))
+
+
 def test_first_month_is_equal_weight_without_trading(full: AllocationResult) -> None:
     first = part(full, MONTHS[:1])
     strategies = first.weights[first.weights["strategy"].isin(STRATEGIES)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 
@@ -63,6 +65,7 @@ def regimes(seed: int = 8) -> pd.DataFrame:
 FORECAST_MONTHS = MONTHS[20:]
 
 
+@lru_cache
 def backtest(options: BacktestOptions = QUICK) -> pd.DataFrame:
     returns = longshort()
     return run_backtest(weights(returns), returns, index_returns(), MONTHS, FIRST, None, options)

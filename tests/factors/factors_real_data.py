@@ -30,11 +30,6 @@ def _bars(last: date) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _latest(items: pl.DataFrame, ends: pl.DataFrame, name: str) -> pl.DataFrame:
-    known = items.filter(pl.col("item") == name).sort("announced_on", "report_period")
-    return known
-
-
 def real_inputs(months: list[date]) -> dict[str, pl.DataFrame]:
     """bars, index_daily, snapshot, universe, sessions up to the last of ``months``; skips where the data is absent."""
     if not FOLDER.is_dir():
@@ -45,12 +40,16 @@ def real_inputs(months: list[date]) -> dict[str, pl.DataFrame]:
     assert isinstance(last, date)
     index = _read("index_bars").filter((pl.col("index_id") == INDEX) & (pl.col("day") <= last)).sort("day")
     bars = _bars(last)
-    at_end = _read("daily_valuation").join(ends, on="day").join(
-        bars.select("asset_key", "day", "close", "is_st", "is_suspended"), on=["asset_key", "day"]
+    at_end = (
+        _read("daily_valuation")
+        .join(ends, on="day")
+        .join(bars.select("asset_key", "day", "close", "is_st", "is_suspended"), on=["asset_key", "day"])
     )
     reports = _read("fundamentals").filter(pl.col("item").is_in(["roe_ttm", "net_profit_ttm"]))
     known = ends.join(reports, how="cross").filter(pl.col("announced_on") <= pl.col("day"))
-    known = known.sort("announced_on").group_by("month", "asset_key", "item", "report_period").agg(pl.col("value").last())
+    known = (
+        known.sort("announced_on").group_by("month", "asset_key", "item", "report_period").agg(pl.col("value").last())
+    )
     newest = known.filter(pl.col("report_period") == pl.col("report_period").max().over("month", "asset_key", "item"))
     year_ago = newest.filter(pl.col("item") == "net_profit_ttm").select(
         "month", "asset_key", pl.col("report_period").dt.offset_by("-1y").dt.month_end()
@@ -64,7 +63,9 @@ def real_inputs(months: list[date]) -> dict[str, pl.DataFrame]:
         column = newest.filter(pl.col("item") == item).select("month", "asset_key", pl.col("value").alias(item))
         snapshot = snapshot.join(column, on=["month", "asset_key"], how="left")
     snapshot = snapshot.join(
-        base.select("month", "asset_key", pl.col("value").alias("net_profit_ttm_year_ago")), on=["month", "asset_key"], how="left"
+        base.select("month", "asset_key", pl.col("value").alias("net_profit_ttm_year_ago")),
+        on=["month", "asset_key"],
+        how="left",
     )
     members = ends.join(_read("index_members").filter(pl.col("index_id") == INDEX), how="cross").filter(
         (pl.col("valid_from") <= pl.col("day")) & (pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.col("day")))

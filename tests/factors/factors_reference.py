@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,11 @@ def make_market(seed: int, n_assets: int = 40, first: date = date(2018, 1, 1), n
     index_daily = pl.DataFrame({"day": days, "ret": index}).with_columns(
         pl.col("day").dt.month_start().alias("month"), pl.lit("000016.SH").alias("index_id"), pl.lit(1.0).alias("close")
     )
-    ends = bars.group_by("month", "asset_key").agg(pl.col("day").max(), pl.col("is_suspended").last()).sort("month", "asset_key")
+    ends = (
+        bars.group_by("month", "asset_key")
+        .agg(pl.col("day").max(), pl.col("is_suspended").last())
+        .sort("month", "asset_key")
+    )
     n = ends.height
 
     def gappy(values: np.ndarray) -> pl.Series:
@@ -110,7 +115,7 @@ def slow_price_factors(market: Market, asset_key: int, month: date, lookback: in
         nan["mom_120"] = price[-1] / price[-1 - steps] - 1
     nan["rsi_14"] = slow_rsi(price)
     pairs = []
-    for before, now in zip(rows[:-1], rows[1:], strict=True):
+    for before, now in pairwise(rows):
         span = [index[day] for day in days if before["day"] < day <= now["day"]]
         pairs.append((float(np.prod([1 + value for value in span]) - 1), now["ret"]))
     own = np.array([y for _, y in pairs[-60:]])

@@ -79,7 +79,10 @@ def test_table_contract(exposures: pl.DataFrame, market: Market) -> None:
             assert set(values.unique()) <= set(column.allowed)
     styles = exposures.filter(pl.col("kind") == "style")
     assert styles["raw_value"].null_count() == styles.height
-    assert (exposures.filter(pl.col("kind") == "raw")["in_coverage"] == exposures.filter(pl.col("kind") == "raw")["raw_value"].is_not_null()).all()
+    assert (
+        exposures.filter(pl.col("kind") == "raw")["in_coverage"]
+        == exposures.filter(pl.col("kind") == "raw")["raw_value"].is_not_null()
+    ).all()
 
 
 def test_scores_equal_the_slow_version(exposures: pl.DataFrame, raw: pl.DataFrame, market: Market) -> None:
@@ -88,7 +91,7 @@ def test_scores_equal_the_slow_version(exposures: pl.DataFrame, raw: pl.DataFram
         values = raw.filter(pl.col("month") == month).to_pandas().set_index("asset_key")[list(RAW_FACTOR_NAMES)]
         estimation = market.universe.filter(pl.col("month") == month).sort("asset_key")["in_estimation"].to_numpy()
         expected = slow_scores(values, estimation)
-        got = scores.loc[month]
+        got = scores.loc[pd.Timestamp(month)]
         np.testing.assert_allclose(got[list(RAW_FACTOR_NAMES)], expected[list(RAW_FACTOR_NAMES)], rtol=1e-9, atol=1e-10)
         for style in STYLES:
             own = expected[[factor.name for factor in RAW_FACTORS if factor.style == style]]
@@ -103,11 +106,17 @@ def test_groups_are_quintiles_of_tradable_members(exposures: pl.DataFrame) -> No
     assert outside["quantile"].null_count() == outside.height
     inside = exposures.filter(pl.col("quantile").is_not_null())
     sizes = inside.group_by("month", "factor", "quantile").len()
-    spread = sizes.group_by("month", "factor").agg(pl.col("len").max() - pl.col("len").min(), pl.col("quantile").n_unique())
+    spread = sizes.group_by("month", "factor").agg(
+        pl.col("len").max() - pl.col("len").min(), pl.col("quantile").n_unique()
+    )
     assert spread["len"].max() <= 1
     assert (spread["quantile"] == 5).all()
-    edges = inside.group_by("month", "factor", "quantile").agg(pl.col("score").min().alias("low"), pl.col("score").max().alias("high"))
-    edges = edges.sort("month", "factor", "quantile").with_columns(pl.col("high").shift(1).over("month", "factor").alias("below"))
+    edges = inside.group_by("month", "factor", "quantile").agg(
+        pl.col("score").min().alias("low"), pl.col("score").max().alias("high")
+    )
+    edges = edges.sort("month", "factor", "quantile").with_columns(
+        pl.col("high").shift(1).over("month", "factor").alias("below")
+    )
     assert (edges["below"].fill_null(-99) <= edges["low"]).all()
 
 
@@ -125,15 +134,22 @@ def test_group_sizes_differ_by_at_most_one_and_follow_the_score(values: list[int
     order = sorted(np.flatnonzero(tradable), key=lambda i: (score[i], keys[i]))
     assert (np.diff(group[order]) >= 0).all()
     shuffle = rng.permutation(score.size)
-    assert quantile_groups(score[shuffle], tradable[shuffle], keys[shuffle], n_groups).tolist() == group[shuffle].tolist()
+    assert (
+        quantile_groups(score[shuffle], tradable[shuffle], keys[shuffle], n_groups).tolist() == group[shuffle].tolist()
+    )
 
 
 def test_a_month_alone_equals_the_range_bit_for_bit(exposures: pl.DataFrame, raw: pl.DataFrame, market: Market) -> None:
-    for options in (OPTIONS, FactorOptions(min_names=10, min_factor_names=5, neutralise="both", neutralise_weights="sqrt_mv")):
+    for options in (
+        OPTIONS,
+        FactorOptions(min_names=10, min_factor_names=5, neutralise="both", neutralise_weights="sqrt_mv"),
+    ):
         everything = compute_exposures(raw, market.universe, market.snapshot, options)
         for month in (market.months[8], market.months[-1]):
             one = pl.col("month") == month
-            alone = compute_exposures(raw.filter(one), market.universe.filter(one), market.snapshot.filter(one), options)
+            alone = compute_exposures(
+                raw.filter(one), market.universe.filter(one), market.snapshot.filter(one), options
+            )
             assert alone.equals(everything.filter(one))
     assert exposures.equals(compute_exposures(raw, market.universe, market.snapshot, OPTIONS))
 
@@ -151,7 +167,9 @@ def one_month(market: Market, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataF
 def test_a_constant_or_absent_factor_has_no_score_and_styles_use_the_rest(market: Market, raw: pl.DataFrame) -> None:
     month_raw, universe, snapshot = one_month(market, raw)
     changed = month_raw.with_columns(
-        pl.lit(0.1).alias("rsi_14"), pl.lit(None, pl.Float64).alias("roe_ttm"), pl.lit(None, pl.Float64).alias("profit_growth")
+        pl.lit(0.1).alias("rsi_14"),
+        pl.lit(None, pl.Float64).alias("roe_ttm"),
+        pl.lit(None, pl.Float64).alias("profit_growth"),
     )
     got = compute_exposures(changed, universe, snapshot, OPTIONS)
     scores, covered = wide(got, "score"), wide(got, "in_coverage")
@@ -174,19 +192,26 @@ def test_statistics_come_from_estimation_members_only(market: Market, raw: pl.Da
     month_raw, universe, snapshot = one_month(market, raw)
     number = key_of(1)
     outside = universe.with_columns((pl.col("asset_key") != number).alias("in_estimation"))
-    extreme = month_raw.with_columns(pl.when(pl.col("asset_key") == number).then(1e6).otherwise(pl.col("mom_20")).alias("mom_20"))
+    extreme = month_raw.with_columns(
+        pl.when(pl.col("asset_key") == number).then(1e6).otherwise(pl.col("mom_20")).alias("mom_20")
+    )
     a = wide(compute_exposures(month_raw, outside, snapshot, OPTIONS), "score")["mom_20"].droplevel(0)
     b = wide(compute_exposures(extreme, outside, snapshot, OPTIONS), "score")["mom_20"].droplevel(0)
     assert a.drop(number).equals(b.drop(number))
     assert b[number] > 3
 
 
-def test_neutralised_scores_are_uncorrelated_and_size_is_not_taken_from_itself(market: Market, raw: pl.DataFrame) -> None:
+def test_neutralised_scores_are_uncorrelated_and_size_is_not_taken_from_itself(
+    market: Market, raw: pl.DataFrame
+) -> None:
     month_raw, universe, snapshot = one_month(market, raw)
     universe = universe.with_columns(pl.lit(True).alias("in_estimation"), pl.col("industry").fill_null("other"))
     snapshot = snapshot.with_columns(pl.col("total_market_value").fill_null(1e11))
     month_raw = month_raw.with_columns(
-        month_raw.select("month", "asset_key").join(snapshot, on=["month", "asset_key"], how="left")["total_market_value"].log().alias("log_market_value")
+        month_raw.select("month", "asset_key")
+        .join(snapshot, on=["month", "asset_key"], how="left")["total_market_value"]
+        .log()
+        .alias("log_market_value")
     )
     options = FactorOptions(min_names=10, neutralise="both", winsorisation="none")
     got = wide(compute_exposures(month_raw, universe, snapshot, options), "score").droplevel(0)
@@ -211,14 +236,18 @@ def test_neutralised_scores_are_uncorrelated_and_size_is_not_taken_from_itself(m
 def test_winsorisation_is_a_choice(market: Market, raw: pl.DataFrame, winsorisation: str) -> None:
     month_raw, universe, snapshot = one_month(market, raw)
     universe = universe.with_columns(pl.lit(True).alias("in_estimation"))
-    wild = month_raw.with_columns(pl.when(pl.col("asset_key") == key_of(1)).then(50.0).otherwise(pl.col("mom_20")).alias("mom_20"))
+    wild = month_raw.with_columns(
+        pl.when(pl.col("asset_key") == key_of(1)).then(50.0).otherwise(pl.col("mom_20")).alias("mom_20")
+    )
     options = FactorOptions(min_names=10, winsorisation=winsorisation, quantile_low=0.05, quantile_high=0.95)
     top = wide(compute_exposures(wild, universe, snapshot, options), "score")["mom_20"].max()
     assert (top > 6) == (winsorisation == "none")
 
 
 def test_too_few_names_is_an_error_that_names_month_count_and_setting(market: Market, raw: pl.DataFrame) -> None:
-    with pytest.raises(TooFewNames, match=r"2018-09: intermediate.universe has \d+ estimation members.*min_names = 500"):
+    with pytest.raises(
+        TooFewNames, match=r"2018-09: intermediate.universe has \d+ estimation members.*min_names = 500"
+    ):
         compute_exposures(raw, market.universe, market.snapshot, FactorOptions(min_names=500))
 
 
@@ -228,7 +257,7 @@ def test_bad_input_is_named(market: Market, raw: pl.DataFrame) -> None:
         compute_exposures(month_raw.head(20), universe, snapshot, OPTIONS)
     with pytest.raises(BadInput, match="twice"):
         compute_exposures(month_raw, pl.concat([universe, universe.head(1)]), snapshot, OPTIONS)
-    with pytest.raises(BadInput, match="twice in a month"):
+    with pytest.raises(BadInput, match=r"stock_snapshot.*twice"):
         compute_exposures(month_raw, universe, pl.concat([snapshot, snapshot.head(1)]), OPTIONS)
     with pytest.raises(MissingInput, match="lacks"):
         compute_exposures(month_raw, universe.drop("industry"), snapshot, OPTIONS)
@@ -237,5 +266,7 @@ def test_bad_input_is_named(market: Market, raw: pl.DataFrame) -> None:
 
 
 def test_no_months_give_an_empty_table(market: Market) -> None:
-    empty = compute_raw_factors(market.bars, market.index_daily, market.snapshot, market.universe, market.sessions, [], OPTIONS)
+    empty = compute_raw_factors(
+        market.bars, market.index_daily, market.snapshot, market.universe, market.sessions, [], OPTIONS
+    )
     assert compute_exposures(empty, market.universe, market.snapshot, OPTIONS).columns == EXPOSURES.stored_names

@@ -107,7 +107,14 @@ def test_a_name_suspended_at_the_month_end_keeps_its_last_trading_days_values(ma
 
 def test_eighty_percent_of_a_window_suffices_and_less_is_null(market: Market) -> None:
     month, number = market.months[-1], 1
-    for rows, known in ((17, {"mom_20", "rsi_14"}), (16, {"rsi_14"}), (13, {"rsi_14"}), (12, set()), (49, {"mom_20", "rsi_14", "volatility_60"}), (48, {"mom_20", "rsi_14"})):
+    for rows, known in (
+        (17, {"mom_20", "rsi_14"}),
+        (16, {"rsi_14"}),
+        (13, {"rsi_14"}),
+        (12, set()),
+        (49, {"mom_20", "rsi_14", "volatility_60"}),
+        (48, {"mom_20", "rsi_14"}),
+    ):
         first = market.sessions[-rows].item()
         bars = market.bars.filter((pl.col("asset_key") != key_of(number)) | (pl.col("day") >= first))
         got = raw_of(with_bars(market, bars), [month])
@@ -140,8 +147,7 @@ def test_rsi_forgets_its_seed_within_the_window() -> None:
     price = 10 * np.exp(np.cumsum(0.02 * rng.standard_normal(1500)))
     session = np.arange(1500)
     out = kernels.month_end_factors(
-        session, np.array([0]), np.array([1500]), price, np.zeros(1500), np.zeros(1500), np.array([1500 - 504]), np.array([1499]),
-        np.ones((1, 1), np.bool_), 0.8, 252, 120, 1.0,
+        session, np.array([0]), np.array([1500]), price, np.zeros(1500), np.zeros(1500), np.array([1500 - 504]), np.array([1499]), np.arange(20, 1520, 21), np.ones((1, 1), np.bool_), 0.8, 252, 120, 1.0,
     )  # fmt: skip
     assert out[2, 0, 0] == pytest.approx(slow_rsi(price), abs=1e-12)
     assert (13 / 14) ** (503 - 14) < 1e-14
@@ -156,8 +162,7 @@ def test_rsi_of_a_published_series() -> None:
     expected = {15: 70.53, 16: 66.32, 17: 66.55}
     for n, rsi in expected.items():
         out = kernels.month_end_factors(
-            np.arange(n), np.array([0]), np.array([n]), price[:n].copy(), np.zeros(n), np.zeros(n), np.array([0]), np.array([n - 1]),
-            np.ones((1, 1), np.bool_), 0.8, 252, 120, 1.0,
+            np.arange(n), np.array([0]), np.array([n]), price[:n].copy(), np.zeros(n), np.zeros(n), np.array([0]), np.array([n - 1]), np.array([n - 1]), np.ones((1, 1), np.bool_), 0.8, 252, 120, 1.0,
         )  # fmt: skip
         assert out[2, 0, 0] == pytest.approx(rsi, abs=0.01)
 
@@ -166,8 +171,7 @@ def test_volatility_of_nearly_constant_prices_is_exact() -> None:
     n = 500
     ret = np.where(np.arange(n) < 300, 0.1, 1e-9 * np.where(np.arange(n) % 2, 1.0, -1.0))
     out = kernels.month_end_factors(
-        np.arange(n), np.array([0]), np.array([n]), np.ones(n), ret, np.zeros(n), np.array([0]), np.array([n - 1]),
-        np.ones((1, 1), np.bool_), 0.8, 252, 120, math.sqrt(244.0),
+        np.arange(n), np.array([0]), np.array([n]), np.ones(n), ret, np.zeros(n), np.array([0]), np.array([n - 1]), np.array([n - 1]), np.ones((1, 1), np.bool_), 0.8, 252, 120, math.sqrt(244.0),
     )  # fmt: skip
     assert out[3, 0, 0] == pytest.approx(np.std(ret[-60:], ddof=1) * math.sqrt(244), rel=1e-12)
     assert math.isnan(out[2, 0, 0])  # a price that never changed has no RSI
@@ -179,8 +183,16 @@ def test_volatility_of_nearly_constant_prices_is_exact() -> None:
     [
         (lambda m: with_bars(m, m.bars.reverse()), BadInput, "out of order or twice"),
         (lambda m: with_bars(m, pl.concat([m.bars, m.bars.tail(1)])), BadInput, "adjusted_bars"),
-        (lambda m: with_bars(m, m.bars.with_columns(pl.lit(0.0).alias("adj_close"))), BadInput, "adjusted price is positive"),
-        (lambda m: with_bars(m, m.bars.filter(pl.col("day") < m.sessions[-1].item())), MissingInput, "no security trades"),
+        (
+            lambda m: with_bars(m, m.bars.with_columns(pl.lit(0.0).alias("adj_close"))),
+            BadInput,
+            "adjusted price is positive",
+        ),
+        (
+            lambda m: with_bars(m, m.bars.filter(pl.col("day") < m.sessions[-1].item())),
+            MissingInput,
+            "no security trades",
+        ),
         (lambda m: with_bars(m, m.bars.drop("ret")), MissingInput, "lacks"),
     ],
 )

@@ -34,7 +34,9 @@ def test_winsorise_published_case() -> None:
     weighted = [[1.4, NAN, 3, 3.8], [3.6, 3, 2, 1.2], [12, 20, NAN, 36]]
     for row, mask, want, want_weighted in zip(rows, weights, plain, weighted, strict=True):
         np.testing.assert_allclose(preprocess.winsorise_quantile(row, None, 0.1, 0.9), want, atol=1e-9)
-        np.testing.assert_allclose(preprocess.winsorise_quantile(row, np.array(mask) > 0, 0.1, 0.9), want_weighted, atol=1e-9)
+        np.testing.assert_allclose(
+            preprocess.winsorise_quantile(row, np.array(mask) > 0, 0.1, 0.9), want_weighted, atol=1e-9
+        )
 
 
 def test_mad_clips_at_robust_deviations_of_the_estimation_names() -> None:
@@ -70,7 +72,9 @@ def test_no_spread_gives_null_not_zero(x: list[float]) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6), st.booleans(), st.booleans(), st.booleans())
-def test_neutralise_is_weighted_least_squares_with_intercept(seed: int, industry: bool, size: bool, weighted: bool) -> None:
+def test_neutralise_is_weighted_least_squares_with_intercept(
+    seed: int, industry: bool, size: bool, weighted: bool
+) -> None:
     rng = np.random.default_rng(seed)
     n = 40
     x, log_mv, codes = rng.standard_normal(n) + 3, rng.normal(25, 1, n), rng.integers(0, 5, n)

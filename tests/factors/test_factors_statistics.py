@@ -26,7 +26,9 @@ SERIES = st.lists(st.floats(-0.3, 0.3).map(lambda v: round(v, 4)), min_size=5, m
 def test_newey_west_is_statsmodels_hac(values: list[float], lags: int) -> None:
     for chosen in (lags, None):
         maxlags = lags if chosen is not None else math.floor(4 * (len(values) / 100) ** (2 / 9))
-        model = sm.OLS(values, np.ones(len(values))).fit(cov_type="HAC", cov_kwds={"maxlags": maxlags, "use_correction": False})
+        model = sm.OLS(values, np.ones(len(values))).fit(
+            cov_type="HAC", cov_kwds={"maxlags": maxlags, "use_correction": False}
+        )
         assert statistics.newey_west_t(values, chosen) == pytest.approx(model.tvalues[0], rel=1e-8, abs=1e-12)
 
 
@@ -62,7 +64,9 @@ def test_max_drawdown_published_case() -> None:
 @given(SERIES)
 def test_agreement_with_empyrical(values: list[float]) -> None:
     series = pd.Series(values)
-    assert statistics.sharpe(values) == pytest.approx(empyrical.sharpe_ratio(series, annualization=12), rel=1e-9, abs=1e-12)
+    assert statistics.sharpe(values) == pytest.approx(
+        empyrical.sharpe_ratio(series, annualization=12), rel=1e-9, abs=1e-12
+    )
     assert statistics.max_drawdown(values) == pytest.approx(empyrical.max_drawdown(series), abs=1e-9)
 
 

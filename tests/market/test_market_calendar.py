@@ -48,7 +48,12 @@ def test_calendar_is_not_cut_at_a_year_from_today() -> None:
 def test_known_closures() -> None:
     # Spring Festival 2020 was prolonged to 2 February; 28 and 29 January 2014 traded, 31 January began the holiday
     assert sessions(date(2020, 1, 24), date(2020, 2, 2)) == []
-    assert sessions(date(2014, 1, 28), date(2014, 2, 9)) == [date(2014, 1, 28), date(2014, 1, 29), date(2014, 1, 30), date(2014, 2, 7)]
+    assert sessions(date(2014, 1, 28), date(2014, 2, 9)) == [
+        date(2014, 1, 28),
+        date(2014, 1, 29),
+        date(2014, 1, 30),
+        date(2014, 2, 7),
+    ]
 
 
 def test_bounds_raise() -> None:

@@ -39,7 +39,9 @@ def only(frame: pl.DataFrame, rule: str, asset: str = A, day: date = DAY) -> str
     assert json.loads(kept_out["row"][0])["asset_id"] == asset
     assert result.accepted.height == frame.height - 1
     assert result.accepted.filter((pl.col("asset_key") == asset_key(asset)) & (pl.col("day") == day)).is_empty()
-    assert result.counts.filter(pl.col("quarantined") > 0).select("month", "quarantined").rows() == [(day.replace(day=1), 1)]
+    assert result.counts.filter(pl.col("quarantined") > 0).select("month", "quarantined").rows() == [
+        (day.replace(day=1), 1)
+    ]
     return kept_out["detail"][0]
 
 
@@ -69,7 +71,11 @@ def test_vendor_units_are_recognised(market: pl.DataFrame, volume: float, amount
     wrong = market.with_columns(pl.col("volume") * volume, pl.col("amount") * amount)
     with pytest.raises(PartitionRejected, match=hint) as caught:
         judge(wrong)
-    assert (caught.value.table, caught.value.month, caught.value.rule) == ("raw.daily_bars", MONTHS[0], "1_amount_per_share")
+    assert (caught.value.table, caught.value.month, caught.value.rule) == (
+        "raw.daily_bars",
+        MONTHS[0],
+        "1_amount_per_share",
+    )
     assert caught.value.share == 1.0
     assert "2022-01" in str(caught.value)
     assert A in str(caught.value) or "asset_id" in str(caught.value)
@@ -248,14 +254,14 @@ def test_more_than_one_percent_is_refused(market: pl.DataFrame) -> None:
     assert judge(just).counts["quarantined"].sum() == limit
     more = (pl.col("month") == MONTHS[1]) & (pl.col("n") % 50 == 0) & (pl.col("n") <= 50 * (limit + 1))
     over = marked.with_columns(pl.when(more).then(-1.0).otherwise(pl.col("volume")).alias("volume")).drop("n")
-    with pytest.raises(PartitionRejected, match="raw.daily_bars 2022-02") as caught:
+    with pytest.raises(PartitionRejected, match=r"raw\.daily_bars 2022-02") as caught:
         judge(over)
     assert caught.value.findings.height == limit + 1
     assert judge(over, maximum_quarantined=0.02).counts["quarantined"].sum() == limit + 1
 
 
 def test_schema_errors_name_table_and_column(market: pl.DataFrame) -> None:
-    with pytest.raises(SchemaMismatch, match="raw.daily_bars: column 'adj_factor' is missing"):
+    with pytest.raises(SchemaMismatch, match=r"raw\.daily_bars: column 'adj_factor' is missing"):
         judge(market.drop("adj_factor"))
     with pytest.raises(SchemaMismatch, match="column 'close' is String, expected Float64"):
         judge(market.with_columns(pl.col("close").cast(pl.String)))
@@ -277,7 +283,9 @@ def test_a_month_alone_equals_the_month_in_a_range(market: pl.DataFrame) -> None
         rows = frame.filter(pl.col("month") == month)
         earlier = frame.filter((pl.col("day") < month) & (pl.col("day") >= month - timedelta(days=45)))
         alone = check_table(
-            DAILY_BARS, rows, SanityContext([month], earlier=earlier, listings=snapshots.filter(pl.col("month") == month))
+            DAILY_BARS,
+            rows,
+            SanityContext([month], earlier=earlier, listings=snapshots.filter(pl.col("month") == month)),
         )
         assert alone.accepted.equals(together.accepted.filter(pl.col("month") == month))
         assert alone.findings.equals(together.findings.filter(pl.col("month") == month))

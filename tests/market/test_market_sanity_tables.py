@@ -100,7 +100,8 @@ def test_bonus_explains_a_jump(market: pl.DataFrame) -> None:
     ex_day = date(2022, 2, 15)
     frame = scaled(valuation(market), A, ex_day, LAST, 1.5)
     bonus = pl.DataFrame(
-        {"asset_key": [asset_key(A)], "ex_day": [ex_day], "shares_per_share": [0.5]}, schema_overrides={"asset_key": pl.Int32}
+        {"asset_key": [asset_key(A)], "ex_day": [ex_day], "shares_per_share": [0.5]},
+        schema_overrides={"asset_key": pl.Int32},
     )
     assert judge(frame, market, dividends=bonus).findings.is_empty()
     assert judge(frame, market).findings["rule"].to_list() == ["3_share_count_jump"]
@@ -130,7 +131,11 @@ def test_valuation_month_alone_equals_range(market: pl.DataFrame) -> None:
     frame = scaled(valuation(market), A, date(2022, 1, 26), date(2022, 2, 9), 0.5)
     frame = scaled(frame, B, date(2022, 2, 24), date(2022, 3, 4), 1.7)
     bonus = pl.DataFrame(
-        {"asset_key": [asset_key(C)] * 2, "ex_day": [date(2022, 1, 12), date(2022, 3, 9)], "shares_per_share": [0.3, 0.1]},
+        {
+            "asset_key": [asset_key(C)] * 2,
+            "ex_day": [date(2022, 1, 12), date(2022, 3, 9)],
+            "shares_per_share": [0.3, 0.1],
+        },
         schema_overrides={"asset_key": pl.Int32},
     )
     together = judge(frame, market, dividends=bonus)
@@ -163,7 +168,9 @@ def weights(count: int = 50, scale: float = 1.0) -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize(("scale", "refused"), [(1.0, False), (1.0049, False), (0.9951, False), (1.006, True), (100.0, True)])
+@pytest.mark.parametrize(
+    ("scale", "refused"), [(1.0, False), (1.0049, False), (0.9951, False), (1.006, True), (100.0, True)]
+)
 def test_weights_sum_to_one(scale: float, refused: bool) -> None:
     context = SanityContext(MONTHS[:1])
     if not refused:
@@ -176,7 +183,9 @@ def test_weights_sum_to_one(scale: float, refused: bool) -> None:
 
 def test_weights_of_49_members_are_a_warning() -> None:
     found = check_table(INDEX_WEIGHTS, weights(49), SanityContext(MONTHS[:1])).findings
-    assert found.select("rule", "severity", "detail").rows() == [("4_member_count", "warning", "49 weights, expected 50")]
+    assert found.select("rule", "severity", "detail").rows() == [
+        ("4_member_count", "warning", "49 weights, expected 50")
+    ]
 
 
 def members(count: int = 50) -> pl.DataFrame:
@@ -225,7 +234,9 @@ def test_industries_of_two_schemes_may_overlap() -> None:
         }
     )  # fmt: skip
     assert check_table(INDUSTRIES, frame, SanityContext(MONTHS[:1])).findings.is_empty()
-    same = frame.with_columns(pl.lit("one").alias("scheme"), pl.Series("valid_from", [date(2020, 1, 1), date(2021, 1, 1)]))
+    same = frame.with_columns(
+        pl.lit("one").alias("scheme"), pl.Series("valid_from", [date(2020, 1, 1), date(2021, 1, 1)])
+    )
     with pytest.raises(PartitionRejected, match="0_overlap"):
         check_table(INDUSTRIES, same, SanityContext(MONTHS[:1]))
 
@@ -241,7 +252,7 @@ def calendar() -> pl.DataFrame:
 
 def test_trading_days() -> None:
     assert check_table(TRADING_DAYS, calendar(), SanityContext(MONTHS)).findings.is_empty()
-    with pytest.raises(PartitionRejected, match="7_missing_session.*2022-02-15.*Add the missing sessions"):
+    with pytest.raises(PartitionRejected, match=r"7_missing_session.*2022-02-15.*Add the missing sessions"):
         check_table(TRADING_DAYS, calendar().filter(pl.col("day") != date(2022, 2, 15)), SanityContext(MONTHS))
     holiday = planted(calendar(), 3, day=date(2022, 1, 3))
     with pytest.raises(PartitionRejected, match="7_not_a_session"):
@@ -260,7 +271,9 @@ def index_bars() -> pl.DataFrame:
 
 def test_index_bars() -> None:
     assert check_table(INDEX_BARS, index_bars(), SanityContext(MONTHS)).findings.is_empty()
-    gap = check_table(INDEX_BARS, index_bars().filter(pl.col("day") != date(2022, 2, 15)), SanityContext(MONTHS)).findings
+    gap = check_table(
+        INDEX_BARS, index_bars().filter(pl.col("day") != date(2022, 2, 15)), SanityContext(MONTHS)
+    ).findings
     assert [json.loads(key) for key in gap["row_key"]] == [{"index_id": "000016.SH", "day": "2022-02-15"}]
     assert gap["severity"].to_list() == ["warning"]
     with pytest.raises(PartitionRejected, match="2_price_order"):

@@ -131,8 +131,10 @@ def market(seed: int, months: int, start: str = "2014-01-01") -> NarrativeInputs
             forecasts += [(month, style, rng.normal(0.002, 0.01)) for style in STYLES]
             last = target
         if place >= 13:
-            for name in ("rotation", "equal_weight", "index"):
-                backtest.append((month, name, rng.normal(0.003, 0.02), -rng.uniform(0.0, 0.3), 0.0002, 0.0011))
+            backtest += [
+                (month, name, rng.normal(0.003, 0.02), -rng.uniform(0.0, 0.3), 0.0002, 0.0011)
+                for name in ("rotation", "equal_weight", "index")
+            ]
     return NarrativeInputs(
         weights=pd.DataFrame(weights, columns=["month", "strategy", "style", "weight"]),
         books=pd.DataFrame(books, columns=["month", "strategy", "turnover", "active_share", "is_equal_weight_clone"]),

@@ -45,7 +45,10 @@ class FixedVerdict:
 
 
 def build(
-    months: int = 60, start: str = "2015-01-01", source_kind: SourceKind = "simulated", source_name: str = "simulated market, seed 7"
+    months: int = 60,
+    start: str = "2015-01-01",
+    source_kind: SourceKind = "simulated",
+    source_name: str = "simulated market, seed 7",
 ) -> ReportData:
     """A full set of tables over ``months`` months."""
     random = np.random.default_rng(11)
@@ -82,7 +85,11 @@ def _regime_path(random: np.random.Generator, months: int) -> list[str]:
 
 
 def _style_returns(random: np.random.Generator, labels: list[str]) -> np.ndarray:
-    premia = {"slow_bull": (0.010, -0.002, 0.002, -0.003, 0.004), "bear": (-0.012, 0.008, 0.006, 0.011, -0.006), "range": (0.001, 0.004, 0.003, 0.002, 0.003)}
+    premia = {
+        "slow_bull": (0.010, -0.002, 0.002, -0.003, 0.004),
+        "bear": (-0.012, 0.008, 0.006, 0.011, -0.006),
+        "range": (0.001, 0.004, 0.003, 0.002, 0.003),
+    }
     return np.array([premia[label] for label in labels]) + random.normal(0.0, 0.032, (len(labels), len(STYLES)))
 
 
@@ -92,7 +99,9 @@ def _index(random: np.random.Generator, stamps: pd.DatetimeIndex, labels: list[s
     return pd.DataFrame({"month": stamps, "close": 2200.0 * np.cumprod(1.0 + ret), "ret": ret})
 
 
-def _weights(random: np.random.Generator, stamps: pd.DatetimeIndex, returns: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _weights(
+    random: np.random.Generator, stamps: pd.DatetimeIndex, returns: np.ndarray
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows: list[tuple[object, ...]] = []
     books: list[tuple[object, ...]] = []
     for strategy, role in BOOKS.items():
@@ -111,7 +120,8 @@ def _weights(random: np.random.Generator, stamps: pd.DatetimeIndex, returns: np.
                 target = target / target.sum()
             held = target if strategy.startswith("only_") else 0.6 * drifted + 0.4 * target
             rows.extend(
-                (month, strategy, style, None, target[i], held[i], None if place == 0 else drifted[i]) for i, style in enumerate(STYLES)
+                (month, strategy, style, None, target[i], held[i], None if place == 0 else drifted[i])
+                for i, style in enumerate(STYLES)
             )
             turnover = 0.0 if place == 0 else 0.5 * float(np.abs(held - drifted).sum())
             books.append((month, strategy, turnover, 0.5 * float(np.abs(held - 0.2).sum()), strategy == "equal_weight"))
@@ -122,7 +132,9 @@ def _weights(random: np.random.Generator, stamps: pd.DatetimeIndex, returns: np.
     )
 
 
-def _backtest(stamps: pd.DatetimeIndex, returns: np.ndarray, weights: pd.DataFrame, books: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
+def _backtest(
+    stamps: pd.DatetimeIndex, returns: np.ndarray, weights: pd.DataFrame, books: pd.DataFrame, index: pd.DataFrame
+) -> pd.DataFrame:
     parts: list[pd.DataFrame] = []
     for strategy, role in BOOKS.items():
         earned = stamps[1:]
@@ -131,7 +143,11 @@ def _backtest(stamps: pd.DatetimeIndex, returns: np.ndarray, weights: pd.DataFra
         elif role == "upper_bound":
             gross, turnover = returns[1:].max(axis=1) * 0.5, np.full(len(earned), 0.3)
         else:
-            own = weights[weights["strategy"] == strategy].pivot(index="month", columns="style", values="weight")[list(STYLES)].to_numpy()
+            own = (
+                weights[weights["strategy"] == strategy]
+                .pivot(index="month", columns="style", values="weight")[list(STYLES)]
+                .to_numpy()
+            )
             gross = (own[:-1] * returns[1:]).sum(axis=1)
             turnover = books.loc[books["strategy"] == strategy, "turnover"].to_numpy()[:-1]
         book_turnover = np.zeros(len(earned)) if role == "index" else np.full(len(earned), 0.35)
@@ -162,12 +178,19 @@ def _measures(backtest: pd.DataFrame, labels: list[str], stamps: pd.DatetimeInde
             for cost in COSTS if sample == "all" else (COST,):
                 turnover = (own["factor_turnover"] + own["book_turnover"])[chosen]
                 net = own["gross_return"][chosen] - turnover * cost / 1e4
-                rival = base["gross_return"][chosen] - (base["factor_turnover"] + base["book_turnover"])[chosen] * cost / 1e4
+                rival = (
+                    base["gross_return"][chosen]
+                    - (base["factor_turnover"] + base["book_turnover"])[chosen] * cost / 1e4
+                )
                 rows.extend((last, strategy, sample, cost, *row, len(chosen)) for row in _numbers(net, rival, turnover))
-    return pd.DataFrame(rows, columns=["month", "strategy", "sample", "cost_bp", "measure", "value", "low", "high", "months"])
+    return pd.DataFrame(
+        rows, columns=["month", "strategy", "sample", "cost_bp", "measure", "value", "low", "high", "months"]
+    )
 
 
-def _numbers(net: pd.Series, rival: pd.Series, turnover: pd.Series) -> list[tuple[str, float | None, float | None, float | None]]:
+def _numbers(
+    net: pd.Series, rival: pd.Series, turnover: pd.Series
+) -> list[tuple[str, float | None, float | None, float | None]]:
     if len(net) < 3:
         return [("annualised_return", None, None, None), ("sharpe", None, None, None)]
     deviation = float(net.std())
@@ -193,19 +216,88 @@ def _significance(last: pd.Timestamp) -> pd.DataFrame:
     for baseline, role in BOOKS.items():
         if role in ("baseline", "index"):
             rows += [
-                (last, "rotation", baseline, "sharpe_difference_adjusted", 0.08, None, None, 0.91, None, "adjusted over 10 comparisons"),
+                (
+                    last,
+                    "rotation",
+                    baseline,
+                    "sharpe_difference_adjusted",
+                    0.08,
+                    None,
+                    None,
+                    0.91,
+                    None,
+                    "adjusted over 10 comparisons",
+                ),
                 (last, "rotation", baseline, "sharpe_difference_bootstrap", 0.08, -0.31, 0.44, 0.68, None, method),
-                (last, "rotation", baseline, "sharpe_difference_hac", 0.08, -0.28, 0.41, 0.66, None, "HAC (Ledoit-Wolf 2008)"),
+                (
+                    last,
+                    "rotation",
+                    baseline,
+                    "sharpe_difference_hac",
+                    0.08,
+                    -0.28,
+                    0.41,
+                    0.66,
+                    None,
+                    "HAC (Ledoit-Wolf 2008)",
+                ),
             ]
     rows += [
-        (last, "rotation", "equal_weight", "deflated_sharpe", 0.33, None, None, 0.67, 3, "Bailey-López de Prado 2014; of the excess return"),
-        (last, "rotation", "equal_weight", "excess_return", 0.004, -0.009, 0.018, 0.55, None, "stationary bootstrap (Politis-Romano 1994)"),
-        (last, "rotation", "equal_weight", "minimum_track_record", 41.3, None, None, None, None, "years needed at 95%; have 4.9"),
+        (
+            last,
+            "rotation",
+            "equal_weight",
+            "deflated_sharpe",
+            0.33,
+            None,
+            None,
+            0.67,
+            3,
+            "Bailey-López de Prado 2014; of the excess return",
+        ),
+        (
+            last,
+            "rotation",
+            "equal_weight",
+            "excess_return",
+            0.004,
+            -0.009,
+            0.018,
+            0.55,
+            None,
+            "stationary bootstrap (Politis-Romano 1994)",
+        ),
+        (
+            last,
+            "rotation",
+            "equal_weight",
+            "minimum_track_record",
+            41.3,
+            None,
+            None,
+            None,
+            None,
+            "years needed at 95%; have 4.9",
+        ),
         (last, "rotation", "zero", "deflated_sharpe", 0.41, None, None, 0.59, 3, "Bailey-López de Prado 2014"),
         (last, "rotation", "zero", "probabilistic_sharpe", 0.91, None, None, 0.09, None, "Bailey-López de Prado 2012"),
-        (last, "softmax_mixture", "zero", "probabilistic_sharpe", 0.7, None, None, 0.3, None, "Bailey-López de Prado 2012"),
+        (
+            last,
+            "softmax_mixture",
+            "zero",
+            "probabilistic_sharpe",
+            0.7,
+            None,
+            None,
+            0.3,
+            None,
+            "Bailey-López de Prado 2012",
+        ),
     ]
-    return pd.DataFrame(rows, columns=["month", "strategy", "baseline", "statistic", "value", "low", "high", "p_value", "trials", "detail"])
+    return pd.DataFrame(
+        rows,
+        columns=["month", "strategy", "baseline", "statistic", "value", "low", "high", "p_value", "trials", "detail"],
+    )
 
 
 def _regimes(random: np.random.Generator, stamps: pd.DatetimeIndex, labels: list[str]) -> pd.DataFrame:
@@ -217,8 +309,12 @@ def _regimes(random: np.random.Generator, stamps: pd.DatetimeIndex, labels: list
             main = 0.55 + 0.44 * random.random()
             rest = (1.0 - main) * random.dirichlet([1.0, 1.0])
             others = iter(rest)
-            rows.append((month, detector, label, *(main if name == label else float(next(others)) for name in REGIMES), run))
-    return pd.DataFrame(rows, columns=["month", "detector", "regime", *(f"p_{name}" for name in REGIMES), "months_in_regime"])
+            rows.append(
+                (month, detector, label, *(main if name == label else float(next(others)) for name in REGIMES), run)
+            )
+    return pd.DataFrame(
+        rows, columns=["month", "detector", "regime", *(f"p_{name}" for name in REGIMES), "months_in_regime"]
+    )
 
 
 def _evidence(last: pd.Timestamp, labels: list[str], returns: np.ndarray) -> pd.DataFrame:
@@ -238,16 +334,42 @@ def _evidence(last: pd.Timestamp, labels: list[str], returns: np.ndarray) -> pd.
                     last, labelling, style, regime, len(own), mean, 12 * mean, mean / error if wide else None, 3.46 * mean / 0.03 if wide else None,
                     mean - 1.96 * error if wide else None, mean + 1.96 * error if wide else None, float((own > 0).mean()),
                 ))  # fmt: skip
-    return pd.DataFrame(rows, columns=["month", "labelling", "style", "regime", "months", "mean", "annualised_mean", "t_newey_west", "sharpe", "low", "high", "hit_rate"])
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "month",
+            "labelling",
+            "style",
+            "regime",
+            "months",
+            "mean",
+            "annualised_mean",
+            "t_newey_west",
+            "sharpe",
+            "low",
+            "high",
+            "hit_rate",
+        ],
+    )
 
 
 def _tests(random: np.random.Generator, last: pd.Timestamp) -> pd.DataFrame:
     rows = [
-        (last, labelling, style, 6 * random.random(), random.random(), random.random() * 0.3, min(1.0, random.random() * 0.5))
+        (
+            last,
+            labelling,
+            style,
+            6 * random.random(),
+            random.random(),
+            random.random() * 0.3,
+            min(1.0, random.random() * 0.5),
+        )
         for labelling in ("filtered", "in_sample")
         for style in STYLES
     ]
-    return pd.DataFrame(rows, columns=["month", "labelling", "style", "kruskal_h", "kruskal_p", "permutation_p", "adjusted_p"])
+    return pd.DataFrame(
+        rows, columns=["month", "labelling", "style", "kruskal_h", "kruskal_p", "permutation_p", "adjusted_p"]
+    )
 
 
 def _transitions(last: pd.Timestamp, labels: list[str]) -> pd.DataFrame:
@@ -257,7 +379,14 @@ def _transitions(last: pd.Timestamp, labels: list[str]) -> pd.DataFrame:
         for before in REGIMES:
             left = sum(first == before for first, _ in pairs)
             rows.extend(
-                (last, detector, before, after, pairs.count((before, after)), pairs.count((before, after)) / left if left else None)
+                (
+                    last,
+                    detector,
+                    before,
+                    after,
+                    pairs.count((before, after)),
+                    pairs.count((before, after)) / left if left else None,
+                )
                 for after in REGIMES
             )
     return pd.DataFrame(rows, columns=["month", "detector", "from_regime", "to_regime", "count", "probability"])
@@ -269,12 +398,35 @@ def _longshort(stamps: pd.DatetimeIndex, returns: np.ndarray) -> pd.DataFrame:
         for i, month in enumerate(stamps)
         for j, style in enumerate(STYLES)
     ]
-    return pd.DataFrame(rows, columns=["month", "factor", "kind", "long_short", "long_short_value_weighted", "n_long", "n_short", "n_members", "book_turnover"])
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "month",
+            "factor",
+            "kind",
+            "long_short",
+            "long_short_value_weighted",
+            "n_long",
+            "n_short",
+            "n_members",
+            "book_turnover",
+        ],
+    )
 
 
-def _groups(random: np.random.Generator, stamps: pd.DatetimeIndex, returns: np.ndarray, index: pd.DataFrame) -> pd.DataFrame:
+def _groups(
+    random: np.random.Generator, stamps: pd.DatetimeIndex, returns: np.ndarray, index: pd.DataFrame
+) -> pd.DataFrame:
     rows = [
-        (month, style, group, 10, index["ret"][i] + returns[i, j] * (group - 3) / 4 + random.normal(0.0, 0.006), 0.0, 0.2)
+        (
+            month,
+            style,
+            group,
+            10,
+            index["ret"][i] + returns[i, j] * (group - 3) / 4 + random.normal(0.0, 0.006),
+            0.0,
+            0.2,
+        )
         for i, month in enumerate(stamps)
         for j, style in enumerate(STYLES)
         for group in range(1, 6)
@@ -292,7 +444,23 @@ def _summary(random: np.random.Generator, last: pd.Timestamp, returns: np.ndarra
             last, factor, len(own), mean, mean / deviation * len(own) ** 0.5, mean / deviation * 12**0.5, float((own > 0).mean()),
             float((value / np.maximum.accumulate(value) - 1.0).min()), random.normal(0.02, 0.02), random.normal(0.2, 0.2), 0.55, random.uniform(-1, 1),
         ))  # fmt: skip
-    return pd.DataFrame(rows, columns=["month", "factor", "months", "mean", "t_newey_west", "sharpe", "hit_rate", "max_drawdown", "ic_mean", "icir", "ic_positive", "monotonicity"])
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "month",
+            "factor",
+            "months",
+            "mean",
+            "t_newey_west",
+            "sharpe",
+            "hit_rate",
+            "max_drawdown",
+            "ic_mean",
+            "icir",
+            "ic_positive",
+            "monotonicity",
+        ],
+    )
 
 
 def _expert_weights(random: np.random.Generator, stamps: pd.DatetimeIndex) -> pd.DataFrame:
@@ -314,7 +482,21 @@ def _scores(random: np.random.Generator, last: pd.Timestamp) -> pd.DataFrame:
                 last, expert, style, 240 if style == "ALL" else 48, random.normal(-0.01, 0.02), None if expert == "zero" else random.uniform(0.45, 0.58),
                 random.normal(0.03, 0.05) if style == "ALL" and expert != "zero" else None, random.normal(0.3, 1.0), p, random.uniform(0.7, 0.88),
             ))  # fmt: skip
-    return pd.DataFrame(rows, columns=["month", "expert", "style", "months", "r2_out_of_sample", "hit_rate", "rank_correlation", "clark_west_t", "clark_west_p", "coverage"])
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "month",
+            "expert",
+            "style",
+            "months",
+            "r2_out_of_sample",
+            "hit_rate",
+            "rank_correlation",
+            "clark_west_t",
+            "clark_west_p",
+            "coverage",
+        ],
+    )
 
 
 def _forecasts(random: np.random.Generator, stamps: pd.DatetimeIndex) -> pd.DataFrame:
@@ -349,11 +531,27 @@ def _narratives(stamps: pd.DatetimeIndex, weights: pd.DataFrame) -> tuple[pd.Dat
             ("zh", (f"市场处于熊市状态，概率 83%，年化波动率 21.4%。", f"模型最偏好{style}，权重 {weight:.1%}。", "组合转向防御。")),
         ):  # fmt: skip
             stated = (("f01", "f02", "f05"), ("f03", "f04"), ("f08",))
-            body = json.dumps([{"text": text, "fact_ids": list(ids)} for text, ids in zip(sentences, stated, strict=True)], ensure_ascii=False)
+            body = json.dumps(
+                [{"text": text, "fact_ids": list(ids)} for text, ids in zip(sentences, stated, strict=True)],
+                ensure_ascii=False,
+            )
             joined = ("" if language == "zh" else " ").join(sentences)
             texts.append((month, language, joined, body, "template", "no_endpoint"))
     narratives = pd.DataFrame(texts, columns=["month", "language", "text", "sentences", "source", "reason"])
-    columns = ["month", "fact_id", "kind", "subject", "measure", "value", "label", "unit", "precision", "as_of", "source_column", "source_month"]
+    columns = [
+        "month",
+        "fact_id",
+        "kind",
+        "subject",
+        "measure",
+        "value",
+        "label",
+        "unit",
+        "precision",
+        "as_of",
+        "source_column",
+        "source_month",
+    ]
     return narratives, pd.DataFrame(facts, columns=columns)
 
 
@@ -363,18 +561,54 @@ def _quarantine(stamps: pd.DatetimeIndex) -> pd.DataFrame:
         (stamps[4], "daily_bars", "limit_exceeded", '{"a":1}', "warning", "moved 31 %", "{}", "files", "x"),
         (stamps[5], "fundamentals", HOSTILE, '{"a":2}', "quarantined", "announced in the future", "{}", "files", "x"),
     ]
-    return pd.DataFrame(rows, columns=["month", "table_name", "rule", "row_key", "severity", "detail", "row", "source", "ingestion"])
+    return pd.DataFrame(
+        rows, columns=["month", "table_name", "rule", "row_key", "severity", "detail", "row", "source", "ingestion"]
+    )
 
 
 def _ingestions(random: np.random.Generator, stamps: pd.DatetimeIndex, source: str) -> pd.DataFrame:
-    usual = {"daily_bars": 1000, "daily_valuation": 1000, "dividends": 5, "fundamentals": 60, "index_bars": 21, "index_members": 50, "listings": 60, "trading_days": 21}
+    usual = {
+        "daily_bars": 1000,
+        "daily_valuation": 1000,
+        "dividends": 5,
+        "fundamentals": 60,
+        "index_bars": 21,
+        "index_members": 50,
+        "listings": 60,
+        "trading_days": 21,
+    }
     rows = [
-        (month, source, table, f"{month:%Y-%m-%d} 00:00", int(size * random.uniform(0.8, 1.1)), int(random.integers(0, 2)), 0, "ab" * 32, "simulated", "1")
+        (
+            month,
+            source,
+            table,
+            f"{month:%Y-%m-%d} 00:00",
+            int(size * random.uniform(0.8, 1.1)),
+            int(random.integers(0, 2)),
+            0,
+            "ab" * 32,
+            "simulated",
+            "1",
+        )
         for month in stamps
         for table, size in usual.items()
         if not (table == "dividends" and month.month in (1, 2, 3))
     ]
-    return pd.DataFrame(rows, columns=["month", "source", "table_name", "fetched_at", "rows", "quarantined", "warnings", "sha256", "source_kind", "source_version"])
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "month",
+            "source",
+            "table_name",
+            "fetched_at",
+            "rows",
+            "quarantined",
+            "warnings",
+            "sha256",
+            "source_kind",
+            "source_version",
+        ],
+    )
 
 
 def _trials(last: pd.Timestamp) -> pd.DataFrame:

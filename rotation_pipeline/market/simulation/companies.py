@@ -141,7 +141,8 @@ def _past_dividend(companies: Companies, year: int) -> PastDividend:
 
 def implied_profitability(roster: Roster, price_to_book: Floats) -> Floats:
     """Return on equity a year that a price-to-book stands for: dear companies earn more on their equity."""
-    return np.clip(0.10 * np.sqrt(np.clip(price_to_book, 0.2, 20.0) / 1.9) + roster.profitability, 0.01, 0.45)
+    implied = 0.105 * (np.clip(price_to_book, 0.2, 20.0) / 1.9) ** 0.75
+    return np.clip(implied * np.exp(roster.profitability), 0.01, 0.45)
 
 
 def close_quarter(

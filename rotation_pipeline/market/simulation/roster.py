@@ -73,7 +73,7 @@ class Roster:
     float_share: Floats
     """Share of all shares that trade at the start."""
     profitability: Floats
-    """Company's own part of return on equity, a year."""
+    """Log of the company's profitability relative to what its price implies."""
     profit_noise: Floats
     """Standard deviation of a quarter's shock to profitability, a year."""
     payout: Floats
@@ -98,7 +98,7 @@ def draw_roster(options: SimulationOptions) -> Roster:
     quality = rng.normal(size=n)
     log_size = 24.55 + 0.95 * rng.normal(size=n) - 0.8 * growth_board
     volatility = options.idiosyncratic_volatility * np.exp(
-        0.34 * rng.normal(size=n) - 0.08 * (log_size - 24.55) + 0.12 * growth_board
+        0.42 * rng.normal(size=n) - 0.08 * (log_size - 24.55) + 0.12 * growth_board
     )
     beta = 1.0 + 0.19 * rng.normal(size=n) + 0.20 * np.log(volatility / options.idiosyncratic_volatility)
     return Roster(
@@ -114,11 +114,11 @@ def draw_roster(options: SimulationOptions) -> Roster:
         log_turnover=-5.10 - 0.28 * (log_size - 24.55) + 0.55 * rng.normal(size=n),
         log_size=log_size,
         price_to_book=np.clip(
-            np.exp(0.75 + 0.40 * rng.normal(size=n) + 0.30 * quality + 0.3 * growth_board), 0.6, 12.0
+            np.exp(0.90 + 0.40 * rng.normal(size=n) + 0.30 * quality + 0.3 * growth_board), 0.6, 12.0
         ),
         price=np.clip(np.exp(2.85 + 0.55 * rng.normal(size=n) + 0.15 * quality), 6.0, 150.0),
         float_share=np.where(rng.random(n) < 0.45, 1.0, rng.uniform(0.25, 0.95, n)),
-        profitability=0.025 * quality,
+        profitability=0.20 * quality,
         profit_noise=np.exp(np.log(0.016) + 0.6 * rng.normal(size=n)),
         payout=np.where(rng.random(n) < 0.12, 0.0, rng.uniform(0.20, 0.55, n)),
         asset_turnover=np.exp(-0.1 + 0.5 * rng.normal(size=n)),

@@ -104,7 +104,9 @@ def spells(months: Sequence[str], labels: Sequence[str]) -> list[tuple[str, str,
     return found
 
 
-def shade_regimes(figure: go.Figure, regimes: pd.DataFrame, *, yref: str = "y domain", xref: str = "x", opacity: float = 0.24) -> None:
+def shade_regimes(
+    figure: go.Figure, regimes: pd.DataFrame, *, yref: str = "y domain", xref: str = "x", opacity: float = 0.24
+) -> None:
     """Colour the background of each month with its regime (``regimes``: month, regime of one detector)."""
     stretches = spells(dates(regimes["month"]), [str(label) for label in regimes["regime"]])
     shapes = [

@@ -62,7 +62,14 @@ def quantile_bars(data: ReportData, words: Words) -> go.Figure:
             type="line", x0=min(positions, default=0.0) - 0.6, x1=max(positions, default=0.0) + 0.6, y0=level, y1=level,
             line={"color": MUTED, "width": 1, "dash": "dot"},
         )  # fmt: skip
-    figure.update_xaxes(tickvals=ticks, ticktext=[words(f"style.{style}") for style in STYLES], showgrid=False, zeroline=False, tickfont={"color": INK, "size": 12}, tickangle=0)
+    figure.update_xaxes(
+        tickvals=ticks,
+        ticktext=[words(f"style.{style}") for style in STYLES],
+        showgrid=False,
+        zeroline=False,
+        tickfont={"color": INK, "size": 12},
+        tickangle=0,
+    )
     figure.update_yaxes(tickformat=".1%", zeroline=True, title_text=words("axis.monthly_return"))
     return figure
 
@@ -92,7 +99,9 @@ def outcome_pairs(data: ReportData) -> pd.DataFrame:
     """Each forecast beside the return it was about: month of the forecast, style, mean, outcome (month + 1)."""
     forecasts = data.history("forecasts")[["month", "style", "mean"]]
     realised = data.history("longshort")[["month", "factor", "long_short"]]
-    earlier = realised.assign(month=realised["month"] - pd.offsets.MonthBegin(1)).rename(columns={"factor": "style", "long_short": "outcome"})
+    earlier = realised.assign(month=realised["month"] - pd.offsets.MonthBegin(1)).rename(
+        columns={"factor": "style", "long_short": "outcome"}
+    )
     pairs = forecasts.merge(earlier, on=["month", "style"], how="inner")
     return pairs.dropna(subset=["mean", "outcome"]).reset_index(drop=True)
 
@@ -130,7 +139,14 @@ def forecast_outcomes(data: ReportData, words: Words) -> go.Figure:
     if len(pairs):
         ends = numbers([forecast.min(), forecast.max()])
         figure.add_trace(
-            go.Scatter(x=ends, y=ends, mode="lines", name=words("series.perfect"), line={"color": AXIS, "width": 1.2, "dash": "dash"}, hoverinfo="skip")
+            go.Scatter(
+                x=ends,
+                y=ends,
+                mode="lines",
+                name=words("series.perfect"),
+                line={"color": AXIS, "width": 1.2, "dash": "dash"},
+                hoverinfo="skip",
+            )
         )
     figure.update_xaxes(tickformat=".1%", zeroline=True, title_text=words("axis.forecast"), nticks=7)
     figure.update_yaxes(tickformat=".0%", zeroline=True, title_text=words("axis.outcome"))
@@ -142,7 +158,9 @@ def data_coverage(data: ReportData, words: Words) -> go.Figure:
     import plotly.graph_objects as go
 
     rows = data.history("ingestions")
-    table = rows.assign(rows=rows["rows"].astype(float)).pivot_table(index="table_name", columns="month", values="rows", aggfunc="sum", sort=True)
+    table = rows.assign(rows=rows["rows"].astype(float)).pivot_table(
+        index="table_name", columns="month", values="rows", aggfunc="sum", sort=True
+    )
     months = pd.date_range(table.columns.min(), table.columns.max(), freq="MS")
     table = table.reindex(columns=months).iloc[::-1]
     median = table.replace(0.0, np.nan).median(axis=1)

@@ -154,7 +154,9 @@ def yearly_excess(data: ReportData, words: Words) -> go.Figure:
     excess: list[float | None] = []
     count: list[int] = []
     for sample in samples:
-        own, base = (measures.get((book, sample, data.cost_bp, "total_return")) for book in (data.headline(), "equal_weight"))
+        own, base = (
+            measures.get((book, sample, data.cost_bp, "total_return")) for book in (data.headline(), "equal_weight")
+        )
         known = own is not None and base is not None and own.value is not None and base.value is not None
         excess += numbers([own.value - base.value] if known else [None])
         count.append(0 if own is None else own.months)
@@ -166,7 +168,7 @@ def yearly_excess(data: ReportData, words: Words) -> go.Figure:
             hovertemplate="%{x}: %{y:+.1%} · %{text}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_xaxes(type="category", showgrid=False, tickangle=0)
     figure.update_layout(bargap=0.45)
     figure.update_yaxes(tickformat=".1%", zeroline=True, title_text=words("axis.excess"))
     return figure
@@ -188,6 +190,14 @@ def turnover(data: ReportData, words: Words) -> go.Figure:
     )  # fmt: skip
     mean = values.rolling(12, min_periods=12).mean()
     known = mean.notna().to_numpy()
-    line(figure, dates(own["month"][known]), numbers(mean[known]), words("series.turnover_mean"), ROTATION, width=2.2, hover="%{y:.1%}")
+    line(
+        figure,
+        dates(own["month"][known]),
+        numbers(mean[known]),
+        words("series.turnover_mean"),
+        ROTATION,
+        width=2.2,
+        hover="%{y:.1%}",
+    )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", title_text=words("axis.turnover"))
     return figure

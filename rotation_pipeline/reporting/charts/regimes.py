@@ -33,10 +33,14 @@ def regime_index(data: ReportData, words: Words) -> go.Figure:
     from plotly.subplots import make_subplots
 
     base = canvas(data, words, height=460)
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.05, figure=base)
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.05, figure=base
+    )
     regimes = main_detector(data.history("regimes"))
     index = data.history("index")
-    label = {str(month): words(f"regime.{regime}") for month, regime in zip(regimes["month"], regimes["regime"], strict=True)}
+    label = {
+        str(month): words(f"regime.{regime}") for month, regime in zip(regimes["month"], regimes["regime"], strict=True)
+    }
     line(
         figure, dates(index["month"]), numbers(index["close"]), words("series.index"), INK, width=1.8, row=1,
         hover="%{y:,.0f} %{text}", text=[label.get(str(month), "") for month in index["month"]],
@@ -55,7 +59,9 @@ def regime_index(data: ReportData, words: Words) -> go.Figure:
     figure.update_xaxes(type="date", showgrid=False, hoverformat="%Y-%m", ticks="")
     figure.update_xaxes(row=2, col=1, ticks="outside")
     figure.update_yaxes(row=1, col=1, type="log", nticks=6, tickformat=",.0f", title_text=words("axis.index"))
-    figure.update_yaxes(row=2, col=1, range=[0, 1], tickvals=[0, 0.5, 1], tickformat=".0%", title_text=words("axis.probability"))
+    figure.update_yaxes(
+        row=2, col=1, range=[0, 1], tickvals=[0, 0.5, 1], tickformat=".0%", title_text=words("axis.probability")
+    )
     figure.update_layout(hovermode="x unified", hoversubplots="axis")
     return figure
 
@@ -121,10 +127,12 @@ def transition_matrix(data: ReportData, words: Words) -> go.Figure:
         found = [rows.loc[(before, after)] if (before, after) in rows.index else None for after in REGIMES]
         shares = numbers((None if one is None else one["probability"]) for one in found)
         z.append(shares)
-        text.append([
-            words("cell.no_months") if one is None or share is None else f"{share:.0%}<br>n {int(one['count'])}"
-            for one, share in zip(found, shares, strict=True)
-        ])
+        text.append(
+            [
+                words("cell.no_months") if one is None or share is None else f"{share:.0%}<br>n {int(one['count'])}"
+                for one, share in zip(found, shares, strict=True)
+            ]
+        )
     figure = canvas(data, words, height=300, dated=False, legend=False)
     figure.add_trace(
         go.Heatmap(

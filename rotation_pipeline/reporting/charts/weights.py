@@ -50,7 +50,11 @@ def weights_now(data: ReportData, words: Words) -> go.Figure:
     )  # fmt: skip
     shown = [value for value in (*weight, *numbers(own["drifted"]), EQUAL, 0.0) if value is not None]
     span = max(shown) - min(shown)
-    figure.update_xaxes(tickformat=".0%", range=[min(shown) - (0.04 * span if min(shown) < 0 else 0.0), max(shown) + 0.06 * span], zeroline=True)
+    figure.update_xaxes(
+        tickformat=".0%",
+        range=[min(shown) - (0.04 * span if min(shown) < 0 else 0.0), max(shown) + 0.06 * span],
+        zeroline=True,
+    )
     figure.update_yaxes(showgrid=False, tickfont={"color": INK, "size": 13})
     return figure
 
@@ -118,11 +122,11 @@ def showcase_weights(data: ReportData, words: Words, start: pd.Timestamp, end: p
 
 
 def _monthly_ticks(figure: go.Figure, start: pd.Timestamp, end: pd.Timestamp) -> None:
-    """Labels under the middle of their month, at most six of them; the axis spans whole months."""
+    """Labels under the middle of their month, at most four of them; the axis spans whole months."""
     after = end + pd.offsets.MonthBegin(1)
     months = (after.year - start.year) * 12 + after.month - start.month
     figure.update_xaxes(
-        range=[f"{start:%Y-%m-%d}", f"{after:%Y-%m-%d}"], dtick=f"M{-(-months // 6)}", tick0=f"{start:%Y-%m-%d}",
+        range=[f"{start:%Y-%m-%d}", f"{after:%Y-%m-%d}"], dtick=f"M{-(-months // 4)}", tick0=f"{start:%Y-%m-%d}",
         ticklabelmode="period", tickformat="%Y-%m", tickangle=0,
     )  # fmt: skip
 

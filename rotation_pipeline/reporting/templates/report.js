@@ -50,6 +50,7 @@
     if (narrow() && !printing) {
       layout.font.size = 11;
       layout.margin.r = 4;
+      made.data.forEach(function (trace) { if (trace.textfont) trace.textfont.size = 10; });
       Object.keys(layout).filter(function (key) { return /^[xy]axis/.test(key); }).forEach(function (key) {
         if (layout[key].title && /^y/.test(key)) layout[key].title.text = "";
       });

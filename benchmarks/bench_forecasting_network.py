@@ -1,0 +1,213 @@
+"""Training of all seeds of one month: stacked networks against a plain loop over torch's own modules.
+
+Both start from the same parameters, see the same windows and make the same updates (dropout off); the ratio counts only
+if every epoch's loss of every seed agrees within 1e-5. Ours and the peer run in fresh processes, in random order within
+each round. The machine may be shared, so the verdict is by CPU seconds; wall seconds are shown. The gate is 80 % of
+the goal.
+
+    python benchmarks/bench_forecasting_network.py --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+GOAL = 3.0
+TOLERANCE = 1e-5
+
+
+def simulated_history(months: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Style returns (months × 5) and market features (months × 7) without structure."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(0.0, 0.035, (months, 5)), rng.normal(size=(months, 7))
+
+
+def starting_point(encoder: str, months: int, options: Any, lookback: int = 12) -> tuple[Any, Any, Any]:
+    """(sample, layout, initial parameters) with a last layer other than zero, so that every gradient flows at once."""
+    import torch
+
+    from rotation_pipeline.forecasting import network
+
+    styles, market = simulated_history(months)
+    sample = network.prepare(styles, market, lookback, options)
+    layout = network.Layout(encoder, len(sample.months), styles.shape[1], lookback, options)
+    initial = layout.initial(network.generators(encoder, 2020, 1, options))
+    draw = torch.Generator().manual_seed(1)
+    for name in ("last_w", "last_b"):
+        layout.views(initial)[name].uniform_(-0.2, 0.2, generator=draw)
+    return sample, layout, initial
+
+
+def train_stacked(encoder: str, sample: Any, layout: Any, initial: Any, options: Any, lookback: int = 12) -> np.ndarray:
+    """Training losses, epochs × seeds."""
+    from rotation_pipeline.forecasting import network
+
+    with network.one_thread():
+        return np.array(network.train(encoder, sample, lookback, options, layout, initial, network.generators(encoder, 2020, 1, options)).losses)
+
+
+def peer_encoder(encoder: str, inputs: int, lookback: int, options: Any) -> Any:
+    """The encoder as one would write it with torch's modules: windows × lookback × inputs → windows × hidden."""
+    import torch
+    from torch import nn
+
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(inputs, options.hidden, options.layers, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.lstm(x)[0][:, -1]
+
+        def load(self, p: dict[str, torch.Tensor]) -> None:
+            for k in range(options.layers):
+                w_ih, w_hh = (p["w_ih_0"], p["w_hh_0"]) if k == 0 else p[f"w_{k}"].chunk(2, 1)
+                for name, value in (("weight_ih", w_ih), ("weight_hh", w_hh), ("bias_ih", p[f"b_ih_{k}"]), ("bias_hh", p[f"b_hh_{k}"])):
+                    getattr(self.lstm, f"{name}_l{k}").data.copy_(value)
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(inputs, options.hidden)
+            self.position = nn.Parameter(torch.zeros(lookback, options.hidden))
+            layer = nn.TransformerEncoderLayer(options.hidden, options.attention_heads, options.feed_forward, 0.0, batch_first=True, norm_first=True)
+            self.encoder = nn.TransformerEncoder(layer, options.layers, nn.LayerNorm(options.hidden), enable_nested_tensor=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.encoder(self.embed(x) + self.position)[:, -1]
+
+        def load(self, p: dict[str, torch.Tensor]) -> None:
+            pairs = [(self.embed.weight, "embed_w"), (self.embed.bias, "embed_b"), (self.position, "position")]
+            pairs += [(self.encoder.norm.weight, "norm_g"), (self.encoder.norm.bias, "norm_b")]
+            for k, layer in enumerate(self.encoder.layers):
+                pairs += [(layer.norm1.weight, f"norm1_g_{k}"), (layer.norm1.bias, f"norm1_b_{k}"), (layer.norm2.weight, f"norm2_g_{k}"), (layer.norm2.bias, f"norm2_b_{k}")]
+                pairs += [(layer.self_attn.in_proj_weight, f"qkv_w_{k}"), (layer.self_attn.in_proj_bias, f"qkv_b_{k}")]
+                pairs += [(layer.self_attn.out_proj.weight, f"out_w_{k}"), (layer.self_attn.out_proj.bias, f"out_b_{k}")]
+                pairs += [(layer.linear1.weight, f"up_w_{k}"), (layer.linear1.bias, f"up_b_{k}"), (layer.linear2.weight, f"down_w_{k}"), (layer.linear2.bias, f"down_b_{k}")]
+            for parameter, name in pairs:
+                parameter.data.copy_(p[name])
+
+    return Recurrent() if encoder == "lstm" else Attention()
+
+
+def train_plain(encoder: str, sample: Any, layout: Any, initial: Any, options: Any, lookback: int = 12) -> np.ndarray:
+    """The plain loop, one network after another: training losses, epochs × seeds. No dropout, no early stopping, but the
+    same validation forward pass every epoch."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(1)
+    months = torch.from_numpy(sample.months).t()
+    windows = months.unfold(0, lookback, 1).transpose(1, 2)[:-1]
+    target = torch.from_numpy(sample.targets).t()
+    first = len(target) - sample.validation
+    views = layout.views(initial)
+    styles, inner = views["last_w"].shape[1:]
+
+    class Network(nn.Module):
+        def __init__(self, seed: int) -> None:
+            super().__init__()
+            p = {name: view[seed] for name, view in views.items()}
+            self.encoder = peer_encoder(encoder, len(sample.months), lookback, options)
+            self.encoder.load(p)
+            self.heads = nn.ModuleList(nn.Sequential(nn.Linear(options.hidden, inner), nn.ReLU(), nn.Linear(inner, 1)) for _ in range(styles))
+            for i, head in enumerate(self.heads):
+                rows = slice(i * inner, (i + 1) * inner)
+                head[0].weight.data.copy_(p["head_w"][rows])
+                head[0].bias.data.copy_(p["head_b"][rows])
+                head[2].weight.data.copy_(p["last_w"][i : i + 1])
+                head[2].bias.data.copy_(p["last_b"][i : i + 1])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = self.encoder(x)
+            return torch.cat([head(h) for head in self.heads], 1)
+
+    huber = nn.HuberLoss(delta=options.huber_delta)
+    losses = np.empty((options.epochs, len(initial)))
+    for seed in range(len(initial)):
+        model = Network(seed)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+        for epoch in range(options.epochs):
+            model.train()
+            optimizer.zero_grad()
+            loss = huber(model(windows[: sample.train]), target[: sample.train]) * styles
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+            optimizer.step()
+            losses[epoch, seed] = loss.item()
+            model.eval()
+            with torch.no_grad():
+                huber(model(windows[first:]), target[first:]).item()
+    return losses
+
+
+def _worker(who: str, encoder: str, months: int, epochs: int) -> None:
+    import torch
+
+    from rotation_pipeline.forecasting.options import NetworkOptions
+
+    torch.set_num_threads(1)
+    run = train_stacked if who == "stacked" else train_plain
+    warm = NetworkOptions(epochs=2, patience=2, dropout=0.0)
+    run(encoder, *starting_point(encoder, months, warm), warm)
+    options = NetworkOptions(epochs=epochs, patience=epochs + 1, dropout=0.0)
+    start = starting_point(encoder, months, options)
+    wall, cpu = time.perf_counter(), time.process_time()
+    losses = run(encoder, *start, options)
+    print(json.dumps({
+        "cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "windows": int(start[0].train),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "losses": losses.tolist(),
+    }))
+
+
+def measure(encoder: str, months: int, epochs: int, rounds: int) -> bool:
+    """Print the comparison of one encoder and size; True if it meets 80 % of the goal with equal losses."""
+    found: dict[str, list[dict[str, Any]]] = {"stacked": [], "plain": []}
+    order = random.Random(0)
+    for _ in range(rounds):
+        for who in order.sample(list(found), 2):
+            command = [sys.executable, __file__, "--worker", who, "--encoder", encoder, "--months", str(months), "--epochs", str(epochs)]
+            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            found[who].append(json.loads(answer.splitlines()[-1]))
+    gap = float(np.abs(np.array(found["stacked"][0]["losses"]) - np.array(found["plain"][0]["losses"])).max())
+    ratios = np.array([b["cpu"] / a["cpu"] for a, b in zip(found["stacked"], found["plain"], strict=True)])
+    low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9])
+    cpu, memory, wall = ({w: float(np.median([r[k] for r in runs])) for w, runs in found.items()} for k in ("cpu", "memory", "wall"))
+    passed = gap <= TOLERANCE and middle >= 0.8 * GOAL
+    print(
+        f"{encoder:12s} windows {found['plain'][0]['windows']:4d}  ratio (CPU) {middle:.2f} [{low:.2f}, {high:.2f}]  "
+        f"CPU s stacked {cpu['stacked']:.2f} plain {cpu['plain']:.2f}  wall s {wall['stacked']:.2f} / {wall['plain']:.2f}  "
+        f"MiB {memory['stacked']:.0f} / {memory['plain']:.0f}  largest loss gap {gap:.1e}  {'ok' if passed else 'BELOW GATE'}"
+    )
+    return passed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--months", type=int, default=0, help="length of history; 0: 48, 84 and 120")
+    parser.add_argument("--encoder", choices=("lstm", "transformer"), default=None)
+    parser.add_argument("--worker", choices=("stacked", "plain"), default=None, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        _worker(arguments.worker, arguments.encoder, arguments.months, arguments.epochs)
+        return 0
+    print("layout: warm, 10 seeds, 1 thread, float32, hidden 32, 2 layers, 12 months × 13 inputs, 5 heads")
+    encoders = [arguments.encoder] if arguments.encoder else ["lstm", "transformer"]
+    sizes = [arguments.months] if arguments.months else [48, 84, 120]
+    passed = [measure(encoder, months, arguments.epochs, arguments.rounds) for encoder in encoders for months in sizes]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
