@@ -149,7 +149,7 @@ def _forecast_r2(scores: pd.DataFrame | None, month: pd.Timestamp) -> float:
 
 
 def _number(value: float, form: str, missing: str) -> str:
-    return missing if math.isnan(value) else format(value, form)
+    return missing if math.isnan(value) else format(value, "z" + form)  # z: no minus before a rounded zero
 
 
 def _english(v: Verdict) -> tuple[str, ...]:
@@ -165,8 +165,8 @@ def _english(v: Verdict) -> tuple[str, ...]:
     if not v.enough_months and v.state != "clone":
         opening += f" There are only {v.months} months of returns, too few to test anything."
     span = f"{v.months} months to {v.month:%Y-%m}, {v.cost_bp:g} basis points per unit of turnover"
-    inside = "not available" if math.isnan(v.low) else f"{v.low:.2f} to {v.high:.2f}"
-    around = "not available" if math.isnan(v.excess_low) else f"{v.excess_low:.2%} to {v.excess_high:.2%}"
+    inside = "not available" if math.isnan(v.low) else f"{v.low:z.2f} to {v.high:z.2f}"
+    around = "not available" if math.isnan(v.excess_low) else f"{v.excess_low:z.2%} to {v.excess_high:z.2%}"
     belief = (
         "Counting the trials, it would be believed"
         if v.is_believed
@@ -202,8 +202,8 @@ def _chinese(v: Verdict) -> tuple[str, ...]:
     }[v.state]
     if not v.enough_months and v.state != "clone":
         opening += f"仅有 {v.months} 个月的收益，样本太短，无法检验。"
-    inside = "暂无" if math.isnan(v.low) else f"{v.low:.2f} 至 {v.high:.2f}"
-    around = "暂无" if math.isnan(v.excess_low) else f"{v.excess_low:.2%} 至 {v.excess_high:.2%}"
+    inside = "暂无" if math.isnan(v.low) else f"{v.low:z.2f} 至 {v.high:z.2f}"
+    around = "暂无" if math.isnan(v.excess_low) else f"{v.excess_low:z.2%} 至 {v.excess_high:z.2%}"
     return (
         opening,
         f"截至 {v.month:%Y-%m} 的 {v.months} 个月，按每单位换手 {v.cost_bp:g} 个基点计成本，策略年化净收益 {say(v.net_return, '.2%')}，"
@@ -217,5 +217,5 @@ def _chinese(v: Verdict) -> tuple[str, ...]:
             if math.isnan(v.years_needed)
             else f"这种质量的超额需要 {v.years_needed:.1f} 年的记录才可信。"
         ),
-        f"相对等权的平均主动份额 {say(v.active_share, '.2%')}；预测的样本外 R² 为 {say(v.forecast_r2, '.2%')}。",
+        f"相对等权的平均主动份额 {say(v.active_share, '.2%')}；预测的样本外 R²：{say(v.forecast_r2, '.2%')}。",
     )

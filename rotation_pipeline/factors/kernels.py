@@ -90,52 +90,52 @@ def _known(first: int, last: int, a: Floats, b: Floats) -> tuple[Ints, Floats, F
 
 
 @njit(cache=True)
-def _mean(x: Floats, low: int, high: int) -> float:
-    """Mean of x[low:high], four sums side by side from the window's own start."""
-    s0 = s1 = s2 = s3 = 0.0
-    full = low + (high - low) // 4 * 4
-    for i in range(low, full, 4):
-        s0 += x[i]
-        s1 += x[i + 1]
-        s2 += x[i + 2]
-        s3 += x[i + 3]
-    for i in range(full, high):
-        s0 += x[i]
-    return ((s0 + s1) + (s2 + s3)) / (high - low)
+def _means(a: Floats, b: Floats) -> tuple[float, float]:
+    """Means of two windows of one length, four sums side by side from the windows' own start."""
+    s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
+    full = a.size // 4
+    for k in range(full):
+        i = 4 * k
+        s0, s1, s2, s3 = s0 + a[i], s1 + a[i + 1], s2 + a[i + 2], s3 + a[i + 3]
+        t0, t1, t2, t3 = t0 + b[i], t1 + b[i + 1], t2 + b[i + 2], t3 + b[i + 3]
+    for i in range(4 * full, a.size):
+        s0, t0 = s0 + a[i], t0 + b[i]
+    return ((s0 + s1) + (s2 + s3)) / a.size, ((t0 + t1) + (t2 + t3)) / a.size
 
 
 @njit(cache=True)
-def _products(x: Floats, y: Floats, mx: float, my: float, low: int, high: int) -> float:
-    """Σ (x − mx)(y − my) over [low, high), four sums side by side from the window's own start."""
-    s0 = s1 = s2 = s3 = 0.0
-    full = low + (high - low) // 4 * 4
-    for i in range(low, full, 4):
-        s0 += (x[i] - mx) * (y[i] - my)
-        s1 += (x[i + 1] - mx) * (y[i + 1] - my)
-        s2 += (x[i + 2] - mx) * (y[i + 2] - my)
-        s3 += (x[i + 3] - mx) * (y[i + 3] - my)
-    for i in range(full, high):
-        s0 += (x[i] - mx) * (y[i] - my)
-    return (s0 + s1) + (s2 + s3)
+def _products(a: Floats, b: Floats) -> tuple[float, float]:
+    """Σ (a − ā)² and Σ (a − ā)(b − b̄) in a second pass, four sums side by side."""
+    ma, mb = _means(a, b)
+    s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
+    full = a.size // 4
+    for k in range(full):
+        i = 4 * k
+        d0, d1, d2, d3 = a[i] - ma, a[i + 1] - ma, a[i + 2] - ma, a[i + 3] - ma
+        s0, s1, s2, s3 = s0 + d0 * d0, s1 + d1 * d1, s2 + d2 * d2, s3 + d3 * d3
+        t0, t1 = t0 + d0 * (b[i] - mb), t1 + d1 * (b[i + 1] - mb)
+        t2, t3 = t2 + d2 * (b[i + 2] - mb), t3 + d3 * (b[i + 3] - mb)
+    for i in range(4 * full, a.size):
+        d0 = a[i] - ma
+        s0, t0 = s0 + d0 * d0, t0 + d0 * (b[i] - mb)
+    return (s0 + s1) + (s2 + s3), (t0 + t1) + (t2 + t3)
 
 
 @njit(cache=True)
-def _deviation(x: Floats, low: int, high: int, fewest: int) -> float:
-    """Sample standard deviation of x[low:high]."""
-    if high - low < max(fewest, 2):
+def _deviation(x: Floats, fewest: int) -> float:
+    """Sample standard deviation of a window."""
+    if x.size < max(fewest, 2):
         return np.nan
-    centre = _mean(x, low, high)
-    return math.sqrt(_products(x, x, centre, centre, low, high) / (high - low - 1))
+    return math.sqrt(_products(x, x)[0] / (x.size - 1))
 
 
 @njit(cache=True)
-def _slope(x: Floats, y: Floats, low: int, high: int, fewest: int) -> float:
-    """Least-squares slope of y on x over [low, high)."""
-    if high - low < fewest:
+def _slope(x: Floats, y: Floats, fewest: int) -> float:
+    """Least-squares slope of y on x over a window."""
+    if x.size < fewest:
         return np.nan
-    mx, my = _mean(x, low, high), _mean(y, low, high)
-    sxx = _products(x, x, mx, mx, low, high)
-    return _products(x, y, mx, my, low, high) / sxx if sxx > 0.0 else np.nan
+    sxx, sxy = _products(x, y)
+    return sxy / sxx if sxx > 0.0 else np.nan
 
 
 @njit(cache=True)
@@ -260,8 +260,8 @@ def month_end_factors(
             end = b - first
             out[0, asset, m] = _momentum(price, a, b, 20, few20)
             out[1, asset, m] = _momentum(price, a, b, 120, few120)
-            begin = own[max(inner, end - VOLATILITY_WINDOW)]
-            out[3, asset, m] = annual * _deviation(r, begin, own[end], few60)
-            begin = both[max(inner, end - beta_window)]
-            out[4, asset, m] = _slope(x, y, begin, both[end], beta_fewest)
+            latest = r[own[max(inner, end - VOLATILITY_WINDOW)] : own[end]]
+            out[3, asset, m] = annual * _deviation(latest, few60)
+            pairs = slice(both[max(inner, end - beta_window)], both[end])
+            out[4, asset, m] = _slope(x[pairs], y[pairs], beta_fewest)
     return out

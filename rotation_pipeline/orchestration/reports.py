@@ -68,7 +68,7 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
         cost_bp=settings.backtest.cost_bp,
         index_id=settings.universe.index_id,
         verdict=verdict(
-            frames["measures"], frames["significance"], frames["books"], month=pd.Timestamp(last), options=settings.backtest
+            frames["measures"], frames["significance"], frames["books"], frames["forecast_scores"], month=pd.Timestamp(last), options=settings.backtest
         ),
         settings=settings.model_dump(mode="json", exclude={"database", "output"}),
         versions={**latest["packages"], "rotation-pipeline": latest["code_version"]},

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rotation_pipeline.reporting import charts
-from rotation_pipeline.reporting.data import ReportData, ReportError, number
+from rotation_pipeline.reporting.data import ReportData, ReportError
 from rotation_pipeline.reporting.formats import day_text, fact_value, month_text, percent
+from rotation_pipeline.reporting.frames import between, months_of, number, records, stamp, where
 from rotation_pipeline.reporting.palette import REGIME_COLOURS
 from rotation_pipeline.reporting.sheets import Cell, Head, Sheet
 from rotation_pipeline.reporting.words import Words
@@ -120,9 +121,9 @@ class ShowcasePeriod:
 
 
 SHOWCASES = (
-    ShowcasePeriod("bubble", pd.Timestamp("2015-04-01"), pd.Timestamp("2015-09-01")),
-    ShowcasePeriod("decline", pd.Timestamp("2018-01-01"), pd.Timestamp("2018-12-01")),
-    ShowcasePeriod("outbreak", pd.Timestamp("2020-01-01"), pd.Timestamp("2020-04-01")),
+    ShowcasePeriod("bubble", stamp("2015-04-01"), stamp("2015-09-01")),
+    ShowcasePeriod("decline", stamp("2018-01-01"), stamp("2018-12-01")),
+    ShowcasePeriod("outbreak", stamp("2020-01-01"), stamp("2020-04-01")),
 )
 
 
@@ -198,7 +199,7 @@ def now(data: ReportData, words: Words) -> list[Block]:
         (words(f"regime.{name}"), percent(share, 0), REGIME_COLOURS[name], round(100.0 * share, 2))
         for name, share in shares
     ]
-    facts = _records(data.latest("facts"))
+    facts = records(data.latest("facts"))
     told = _text_of(data, words, data.month)
     if told is None:
         blocks.append(Note(words("now.no_narrative", month=month_text(data.month))))
@@ -218,14 +219,9 @@ def now(data: ReportData, words: Words) -> list[Block]:
     return blocks
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
 def _text_of(data: ReportData, words: Words, month: pd.Timestamp) -> dict[str, object] | None:
-    rows = data.history("narratives")
-    own = rows[(rows["language"] == words.language) & (rows["month"] == month)]
-    return None if own.empty else _records(own)[-1]
+    own = where(data.history("narratives"), language=words.language, month=month)
+    return None if own.empty else records(own)[-1]
 
 
 def _sentences(told: dict[str, object], facts: Sequence[dict[str, object]], words: Words) -> list[Sentence]:
@@ -270,13 +266,12 @@ def _fact_sheet(
 
 def showcases(data: ReportData, words: Words) -> list[Block]:
     """The showcase periods that lie in the sample; a remark names those that do not."""
-    held = data.history("weights")
-    held = held[held["strategy"] == data.headline()] if len(held) else held
+    held = where(data.history("weights"), strategy=data.headline())
     blocks: list[Block] = []
     outside: list[str] = []
     for one in SHOWCASES:
         span = words("showcase.heading", start=month_text(one.start), end=month_text(one.end))
-        own = held[(held["month"] >= one.start) & (held["month"] <= one.end)]
+        own = between(held, one.start, one.end)
         if own.empty:
             outside.append(span)
             continue
@@ -288,7 +283,7 @@ def showcases(data: ReportData, words: Words) -> list[Block]:
 
 def _period(data: ReportData, words: Words, one: ShowcasePeriod, span: str, own: pd.DataFrame) -> Period:
     months = pd.date_range(one.start, one.end, freq="MS")
-    present = int(own["month"].nunique())
+    present = len(months_of(own))
     title = words(f"showcase.{one.name}")
     drawn = {
         part: _finished(

@@ -6,14 +6,15 @@ rows after the report's month: they are never shown.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, Protocol
 
+import numpy as np
 import pandas as pd
 
 from rotation_pipeline.factors.styles import STYLES
+from rotation_pipeline.reporting.frames import chosen, floats, labels, number, where
 
 SourceKind = Literal["simulated", "real"]
 
@@ -70,6 +71,10 @@ class Measure:
     months: int
 
 
+MeasureKey = tuple[str, str, float, str]
+"""(strategy, sample, cost in basis points, measure)."""
+
+
 @dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything a report shows. Frames are pandas, named after the tables they come from, ``month`` a column.
@@ -120,54 +125,63 @@ class ReportData:
     quarantine: pd.DataFrame
     ingestions: pd.DataFrame
     trials: pd.DataFrame
+    _histories: dict[str, pd.DataFrame] = field(init=False, repr=False, default_factory=dict[str, pd.DataFrame])
+    _measures: dict[MeasureKey, Measure] = field(init=False, repr=False, default_factory=dict["MeasureKey", "Measure"])
 
     def __post_init__(self) -> None:
         if self.source_kind not in ("simulated", "real"):
             raise ReportError(f"source_kind is {self.source_kind!r}; give 'simulated' or 'real'")
-        for field in fields(self):
-            if field.name not in REQUIRED:
+        for one in fields(self):
+            if one.name not in REQUIRED:
                 continue
-            frame: pd.DataFrame = getattr(self, field.name)
-            missing = [name for name in REQUIRED[field.name] if name not in frame.columns]
+            frame: pd.DataFrame = getattr(self, one.name)
+            missing = [name for name in REQUIRED[one.name] if name not in frame.columns]
             if missing:
-                raise ReportError(f"report table {field.name} lacks the columns {missing}; pass the whole stored table")
+                raise ReportError(f"report table {one.name} lacks the columns {missing}; pass the whole stored table")
 
     def history(self, name: str) -> pd.DataFrame:
-        """Rows of table ``name`` up to the report's month, sorted by month, ``month`` as normalised timestamps."""
-        frame: pd.DataFrame = getattr(self, name)
-        stamped = frame.assign(month=pd.to_datetime(frame["month"]).dt.normalize())
-        shown = stamped[stamped["month"] <= self.month]
-        return shown.sort_values("month", kind="stable").reset_index(drop=True)
+        """Rows of table ``name`` up to the report's month, sorted by month, ``month`` as normalised timestamps (not to be changed)."""
+        if name not in self._histories:
+            frame: pd.DataFrame = getattr(self, name)
+            stamped = frame.assign(month=pd.to_datetime(frame["month"]).dt.normalize())
+            shown = chosen(stamped, np.asarray(stamped["month"] <= self.month, dtype=bool))
+            order = np.argsort(np.asarray(shown["month"], dtype="datetime64[ns]"), kind="stable")
+            self._histories[name] = shown.iloc[order].reset_index(drop=True)
+        return self._histories[name]
 
     def latest(self, name: str) -> pd.DataFrame:
         """Rows of the last month of :meth:`history`: the newest state of a table of cumulative results."""
         shown = self.history(name)
-        return shown[shown["month"] == shown["month"].max()].reset_index(drop=True) if len(shown) else shown
+        return where(shown, month=shown["month"].iloc[-1]) if len(shown) else shown
 
-    def measure_index(self) -> dict[tuple[str, str, float, str], Measure]:
+    def measure_index(self) -> dict[MeasureKey, Measure]:
         """The newest measures by (strategy, sample, cost in basis points, measure)."""
-        rows = self.latest("measures")
-        return {
-            (str(row.strategy), str(row.sample), float(str(row.cost_bp)), str(row.measure)): Measure(
-                number(row.value), number(row.low), number(row.high), int(float(str(row.months)))
+        if not self._measures:
+            rows = self.latest("measures")
+            keys = zip(
+                labels(rows, "strategy"),
+                labels(rows, "sample"),
+                floats(rows, "cost_bp").tolist(),
+                labels(rows, "measure"),
+                strict=True,
             )
-            for row in rows.itertuples(index=False)
-        }
+            parts = [[number(value) for value in floats(rows, name).tolist()] for name in ("value", "low", "high")]
+            values = zip(*parts, floats(rows, "months").astype(int).tolist(), strict=True)
+            self._measures.update({key: Measure(*value) for key, value in zip(keys, values, strict=True)})
+        return self._measures
 
     def strategies(self) -> list[str]:
         """Books with a backtest, the headline first, then by role in the order the report shows them."""
         rows = self.history("backtest").drop_duplicates("strategy")
         order = {"strategy": 0, "alternative": 1, "baseline": 2, "index": 3, "upper_bound": 4}
-        known = list(rows[["strategy", "role"]].itertuples(index=False, name=None))
-        ranked = sorted(
-            enumerate(known), key=lambda item: (order.get(str(item[1][1]), 5), _book_rank(str(item[1][0])), item[0])
-        )
-        return [str(strategy) for _, (strategy, _) in ranked]
+        known = list(zip(labels(rows, "strategy"), labels(rows, "role"), strict=True))
+        ranked = sorted(enumerate(known), key=lambda item: (order.get(item[1][1], 5), _book_rank(item[1][0]), item[0]))
+        return [strategy for _, (strategy, _) in ranked]
 
     def roles(self) -> dict[str, str]:
         """Role of each book: strategy, alternative, baseline, index or upper_bound."""
         rows = self.history("backtest").drop_duplicates("strategy")
-        return {str(strategy): str(role) for strategy, role in zip(rows["strategy"], rows["role"], strict=True)}
+        return dict(zip(labels(rows, "strategy"), labels(rows, "role"), strict=True))
 
     def headline(self) -> str:
         """The book the verdict is about: the one with role ``strategy``.
@@ -187,14 +201,6 @@ class ReportData:
         counted = [number(value) for value in self.latest("significance")["trials"]]
         stored = int(self.history("trials")["trial_id"].nunique())
         return max([stored, *(int(value) for value in counted if value is not None)])
-
-
-def number(value: object) -> float | None:
-    """A stored number, None where it is null."""
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    converted = float(str(value))
-    return converted if math.isfinite(converted) else None
 
 
 _BOOK_ORDER = (

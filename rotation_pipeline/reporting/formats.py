@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-import pandas as pd
-
-from rotation_pipeline.reporting.data import Measure, number
+from rotation_pipeline.reporting.data import Measure
+from rotation_pipeline.reporting.frames import number, stamp
 from rotation_pipeline.reporting.words import Words
 
 UNKNOWN = "–"
@@ -48,12 +47,12 @@ def interval(measure: Measure, decimals: int = 2) -> str:
 
 def month_text(month: object) -> str:
     """``YYYY-MM``."""
-    return pd.Timestamp(str(month)).strftime("%Y-%m")
+    return f"{stamp(month):%Y-%m}"
 
 
 def day_text(day: object) -> str:
     """``YYYY-MM-DD``."""
-    return pd.Timestamp(str(day)).strftime("%Y-%m-%d")
+    return f"{stamp(day):%Y-%m-%d}"
 
 
 def fact_value(fact: Mapping[str, object], words: Words) -> str:

@@ -25,6 +25,7 @@ from rotation_pipeline.reporting.blocks import (
 )
 from rotation_pipeline.reporting.data import ReportData
 from rotation_pipeline.reporting.formats import month_text
+from rotation_pipeline.reporting.frames import where
 from rotation_pipeline.reporting.palette import DARK
 from rotation_pipeline.reporting.words import Words
 
@@ -59,7 +60,7 @@ def render_report(data: ReportData, language: str = "en") -> str:
         data=data,
         month=month_text(data.month),
         verdict=list(data.verdict.sentences(words.language)),
-        sample=sample_text(own[own["strategy"] == headline], words),
+        sample=sample_text(where(own, strategy=headline), words),
         sections=parts,
         style=Markup(_asset("templates", "report.css")),
         script=Markup(_asset("templates", "report.js")),

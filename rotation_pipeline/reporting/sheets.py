@@ -9,7 +9,7 @@ import pandas as pd
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.regimes.names import REGIMES
-from rotation_pipeline.reporting.data import Measure, ReportData, ReportError, number
+from rotation_pipeline.reporting.data import Measure, MeasureKey, ReportData, ReportError
 from rotation_pipeline.reporting.formats import (
     UNKNOWN,
     count,
@@ -20,6 +20,7 @@ from rotation_pipeline.reporting.formats import (
     plain,
     probability,
 )
+from rotation_pipeline.reporting.frames import labels, number, records, where
 from rotation_pipeline.reporting.words import Words
 
 RATIOS = ("sharpe", "sortino", "calmar", "information_ratio", "skew")
@@ -117,7 +118,7 @@ STATISTICS = (
 def significance(data: ReportData, words: Words) -> Sheet:
     """Every test of the headline book against zero and against equal weight."""
     rows = data.latest("significance")
-    own = rows[(rows["strategy"] == data.headline()) & rows["baseline"].isin(["zero", "equal_weight"])]
+    own = where(rows, strategy=data.headline(), baseline=("zero", "equal_weight"))
     keys = ("against", "statistic", "value", "p", "trials", "method")
     heads = [Head(words(f"head.{key}"), numeric=key in ("value", "p", "trials")) for key in keys]
     cells = [
@@ -140,14 +141,14 @@ def _statistic_cell(row: Mapping[str, object]) -> Cell:
 def differences(data: ReportData, words: Words) -> Sheet:
     """Sharpe ratio differences of the headline book to the baselines other than equal weight, one row each."""
     rows = data.latest("significance")
-    own = rows[(rows["strategy"] == data.headline()) & ~rows["baseline"].isin(["zero", "equal_weight"])]
-    found = {(str(row["baseline"]), str(row["statistic"])): row for row in _records(own)}
+    own = where(rows, strategy=data.headline())
+    found = {(str(row["baseline"]), str(row["statistic"])): row for row in records(own)}
     keys = ("against", "difference", "hac_p", "bootstrap_p", "adjusted_p")
     heads = [Head(words(f"head.{key}"), numeric=place > 0) for place, key in enumerate(keys)]
     cells: list[list[Cell]] = []
     for book in data.strategies():
         bootstrap = found.get((book, "sharpe_difference_bootstrap"))
-        if bootstrap is None:
+        if bootstrap is None or book == "equal_weight":
             continue
         others = [found.get((book, f"sharpe_difference_{kind}")) for kind in ("hac", "bootstrap", "adjusted")]
         cells.append(
@@ -227,8 +228,8 @@ def raw_summary(data: ReportData, words: Words) -> Sheet:
 def _summary(data: ReportData, words: Words, name: str, *, raw: bool) -> Sheet:
     head = Head(words("head.factor" if raw else "head.style"), numeric=False)
     rows = data.latest("factor_summary")
-    wanted = rows[~rows["factor"].isin(STYLES)] if raw else rows[rows["factor"].isin(STYLES)]
-    ordered = _records(wanted) if raw else _ranked(wanted, {"factor": STYLES})
+    others = tuple(name for name in labels(rows, "factor") if name not in STYLES)
+    ordered = records(where(rows, factor=others)) if raw else _ranked(where(rows, factor=STYLES), {"factor": STYLES})
     cells = [
         [
             Cell(words.named("style", str(row["factor"]))), Cell(count(row["months"])), Cell(percent(row["mean"], 2)),
@@ -248,8 +249,8 @@ SCORE_KEYS = ("months", "r2", "hit_rate", "rank_correlation", "clark_west", "p",
 def forecast_scores(data: ReportData, words: Words) -> Sheet:
     """Every forecaster over all styles pooled, the mixture first."""
     rows = data.latest("forecast_scores")
-    pooled = rows[rows["style"] == "ALL"]
-    order = sorted(_records(pooled), key=lambda row: row["expert"] != "mixture")
+    pooled = where(rows, style="ALL")
+    order = sorted(records(pooled), key=lambda row: row["expert"] != "mixture")
     cells = [[Cell(words(f"expert.{row['expert']}")), *_scores(row)] for row in order]
     heads = [Head(words("head.expert"), numeric=False), *(Head(words(f"head.{key}")) for key in SCORE_KEYS)]
     marked = frozenset(place for place, row in enumerate(order) if row["expert"] == "mixture")
@@ -266,7 +267,7 @@ def forecast_scores(data: ReportData, words: Words) -> Sheet:
 def forecast_styles(data: ReportData, words: Words) -> Sheet:
     """The mixture style by style."""
     rows = data.latest("forecast_scores")
-    own = _ranked(rows[(rows["expert"] == "mixture") & (rows["style"] != "ALL")], {"style": STYLES})
+    own = _ranked(where(rows, expert="mixture", style=STYLES), {"style": STYLES})
     cells = [[Cell(words(f"style.{row['style']}")), *_scores(row)] for row in own]
     heads = [Head(words("head.style"), numeric=False), *(Head(words(f"head.{key}")) for key in SCORE_KEYS)]
     return Sheet(
@@ -323,7 +324,7 @@ def _pair_heads(data: ReportData, words: Words, measure: str) -> list[Head]:
 
 def _pair(
     data: ReportData,
-    measures: Mapping[tuple[str, str, float, str], Measure],
+    measures: Mapping[MeasureKey, Measure],
     sample: str,
     cost: float,
     measure: str = "annualised_return",
@@ -345,7 +346,7 @@ def quarantine(data: ReportData, words: Words) -> Sheet:
             Cell(str(table)), Cell(str(rule)), Cell(count((own["severity"] == "quarantined").sum())),
             Cell(count((own["severity"] == "warning").sum())), Cell(month_text(own["month"].min())), Cell(month_text(own["month"].max())),
         ]
-        for (table, rule), own in rows.groupby(["table_name", "rule"], sort=True)
+        for (table, rule), own in _grouped(rows, "table_name", "rule")
     ]  # fmt: skip
     return Sheet(
         "quarantine",
@@ -368,7 +369,7 @@ def ingestions(data: ReportData, words: Words) -> Sheet:
             Cell(month_text(own["month"].max())), Cell(count(own["month"].nunique())), Cell(count(own["rows"].sum())),
             Cell(count(own["quarantined"].sum())), Cell(count(own["warnings"].sum())),
         ]
-        for (table, source), own in rows.groupby(["table_name", "source"], sort=True)
+        for (table, source), own in _grouped(rows, "table_name", "source")
     ]  # fmt: skip
     return Sheet("ingestions", words("table.ingestions"), words("table.ingestions.how"), heads, cells)
 
@@ -390,7 +391,7 @@ def trials(data: ReportData, words: Words) -> Sheet:
             Cell(plain(row["sharpe"], 3)),
             Cell(str(row["configuration"])),
         ]
-        for row in _records(rows)
+        for row in records(rows)
     ]
     return Sheet("trials", words("table.trials"), words("table.trials.how"), heads, cells, folded=True)
 
@@ -409,8 +410,10 @@ def versions(data: ReportData, words: Words) -> Sheet:
     return Sheet("versions", words("table.versions"), words("table.versions.how"), heads, rows, folded=True)
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+def _grouped(frame: pd.DataFrame, first: str, second: str) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """Rows by the values of two columns, in their order."""
+    pairs = sorted(set(zip(labels(frame, first), labels(frame, second), strict=True)))
+    return [(pair, where(frame, **{first: pair[0], second: pair[1]})) for pair in pairs]
 
 
 def _ranked(frame: pd.DataFrame, orders: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
@@ -426,5 +429,5 @@ def _ranked(frame: pd.DataFrame, orders: Mapping[str, Sequence[str]]) -> list[di
                 f"the report does not know the values {unknown} of column {column}; it knows {', '.join(order)}"
             )
     return sorted(
-        _records(frame), key=lambda row: tuple(order.index(str(row[column])) for column, order in orders.items())
+        records(frame), key=lambda row: tuple(order.index(str(row[column])) for column, order in orders.items())
     )

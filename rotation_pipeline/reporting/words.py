@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import Literal, cast
+from typing import Literal
 
 from rotation_pipeline.reporting.phrases import PHRASES
 from rotation_pipeline.reporting.vocabulary import VOCABULARY
@@ -29,7 +29,7 @@ class Words:
     def __init__(self, language: str) -> None:
         if language not in LANGUAGES:
             raise LanguageError(f"report language {language!r} is unknown; choose one of {', '.join(LANGUAGES)}")
-        self.language: Language = cast("Language", language)
+        self.language: Language = language
         self._place = LANGUAGES.index(self.language)
 
     def __call__(self, key: str, **values: object) -> str:

@@ -102,7 +102,9 @@ def test_dividend_yield_is_the_last_years_cash(market: SimulatedMarket) -> None:
     rows = bars.join(market.tables["daily_valuation"], on=["asset_key", "day"])[rng.integers(0, bars.height, 300)]
     paid = 0
     for row in rows.iter_rows(named=True):
-        own = dividends.filter((pl.col("asset_key") == row["asset_key"]) & (pl.col("ex_day") <= row["day"])).sort("ex_day")
+        own = dividends.filter((pl.col("asset_key") == row["asset_key"]) & (pl.col("ex_day") <= row["day"])).sort(
+            "ex_day"
+        )
         cash = 0.0
         for gift in own.iter_rows(named=True):
             recent = gift["ex_day"] > row["day"] - timedelta(days=365)

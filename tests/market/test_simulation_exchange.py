@@ -14,7 +14,9 @@ from rotation_pipeline.market.simulation import SimulatedMarket, SimulationOptio
 from rotation_pipeline.sources.ingest import ingest_months
 from rotation_pipeline.sources.simulated import SimulatedSource
 
-OPTIONS = SimulationOptions(seed=11, delisting_hazard=0.003, st_hazard=0.004, listing_hazard=0.05, start_month="2016-01")
+OPTIONS = SimulationOptions(
+    seed=11, delisting_hazard=0.003, st_hazard=0.004, listing_hazard=0.05, start_month="2016-01"
+)
 LAST = date(2023, 9, 1)
 
 
@@ -59,7 +61,10 @@ def test_prices_are_cents_and_ordered(bars: pl.DataFrame) -> None:
     assert bars.filter(pl.col("low") > pl.min_horizontal("open", "close")).height == 0
     assert bars.filter(pl.col("high") < pl.max_horizontal("open", "close")).height == 0
     mean = trading(bars).select(pl.col("amount") / pl.col("volume"), "low", "high")
-    assert mean.filter((pl.col("amount") < pl.col("low") * 0.9999) | (pl.col("amount") > pl.col("high") * 1.0001)).height == 0
+    assert (
+        mean.filter((pl.col("amount") < pl.col("low") * 0.9999) | (pl.col("amount") > pl.col("high") * 1.0001)).height
+        == 0
+    )
 
 
 def test_suspended_days_repeat_the_last_close(bars: pl.DataFrame) -> None:

@@ -85,10 +85,24 @@ def test_moments_of_a_small_market_by_hand() -> None:
         "asset_key", "day", pl.lit(8.0).alias("pe_ttm"), pl.lit(1.5).alias("pb"), pl.lit(0.02).alias("dividend_yield_ttm"),
         pl.lit(0.01).alias("turnover_rate"), pl.when(pl.col("asset_key") == 1).then(1e10).otherwise(1e11).alias("total_market_value"),
     )  # fmt: skip
-    members = pl.DataFrame({"index_id": ["000016.SH"] * 2, "asset_key": [1, 2], "valid_from": [date(2019, 1, 1)] * 2, "valid_to": [None, None]})
+    members = pl.DataFrame(
+        {
+            "index_id": ["000016.SH"] * 2,
+            "asset_key": [1, 2],
+            "valid_from": [date(2019, 1, 1)] * 2,
+            "valid_to": [None, None],
+        }
+    )
     index = many.select(pl.lit("000016.SH").alias("index_id"), "day", "close")
     found = dict(
-        moments({"daily_bars": two, "daily_valuation": valuation, "index_members": members.cast({"valid_to": pl.Date()}), "index_bars": index})
+        moments(
+            {
+                "daily_bars": two,
+                "daily_valuation": valuation,
+                "index_members": members.cast({"valid_to": pl.Date()}),
+                "index_bars": index,
+            }
+        )
         .select("moment", "value")
         .iter_rows()
     )

@@ -9,10 +9,19 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from rotation_pipeline.market.calendar import CalendarError, add_months, month_last_day
-from rotation_pipeline.market.simulation import SimulatedMarket, SimulationError, SimulationOptions, Simulator, market_of, simulate
+from rotation_pipeline.market.simulation import (
+    SimulatedMarket,
+    SimulationError,
+    SimulationOptions,
+    Simulator,
+    market_of,
+    simulate,
+)
 from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TABLES, SOURCE_TABLES, TRUTH_TABLES
 
-OPTIONS = SimulationOptions(seed=3, n_stocks=30, n_members=25, n_spare=20, start_month="2011-06", delisting_hazard=0.004)
+OPTIONS = SimulationOptions(
+    seed=3, n_stocks=30, n_members=25, n_spare=20, start_month="2011-06", delisting_hazard=0.004
+)
 LONG = date(2016, 8, 1)
 
 
@@ -59,7 +68,13 @@ def test_growing_month_by_month_changes_nothing(market: SimulatedMarket) -> None
 
 
 def test_columns_types_and_order(market: SimulatedMarket) -> None:
-    types = {"DATE": pl.Date(), "VARCHAR": pl.String(), "DOUBLE": pl.Float64(), "BOOLEAN": pl.Boolean(), "ASSET": pl.Int32()}
+    types = {
+        "DATE": pl.Date(),
+        "VARCHAR": pl.String(),
+        "DOUBLE": pl.Float64(),
+        "BOOLEAN": pl.Boolean(),
+        "ASSET": pl.Int32(),
+    }
     for table in (*SOURCE_TABLES, *TRUTH_TABLES):
         frame = (market.tables | market.truth)[table.name]
         with_month = table.schema == "truth"

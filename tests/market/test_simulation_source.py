@@ -37,7 +37,9 @@ def test_version_follows_the_options() -> None:
 
 def test_months_ingested_alone_or_together_are_equal() -> None:
     """Replay equality of the raw tables, through a source that has already gone further and one that has not."""
-    together = ingest_months(SimulatedSource(OPTIONS), months_between(date(2016, 1, 1), date(2016, 12, 1)), fetched_at=STAMP)
+    together = ingest_months(
+        SimulatedSource(OPTIONS), months_between(date(2016, 1, 1), date(2016, 12, 1)), fetched_at=STAMP
+    )
     further = SimulatedSource(OPTIONS)
     further.fetch("index_bars", date(2018, 1, 1), date(2018, 1, 31))
     for source in (SimulatedSource(OPTIONS), further):

@@ -23,7 +23,10 @@ OPTIONS = NarrativeOptions()
 Sentences = list[tuple[str, tuple[str, ...]]]
 Mutation = Callable[[str, np.random.Generator], str | None]
 
-STYLE_NAMES = {"zh": ("动量", "价值", "质量", "低波动", "小市值"), "en": ("momentum", "value", "quality", "low volatility", "small size")}
+STYLE_NAMES = {
+    "zh": ("动量", "价值", "质量", "低波动", "小市值"),
+    "en": ("momentum", "value", "quality", "low volatility", "small size"),
+}
 REGIME_NAMES = {"zh": ("慢牛", "熊市", "震荡市"), "en": ("slow bull", "bear", "range-bound")}
 SUBJECT_NAMES = {"zh": ("上证50", "轮动策略"), "en": ("the SSE 50", "the rotation strategy")}
 FLIPS = {
@@ -67,7 +70,9 @@ def changed_number(text: str, rng: np.random.Generator) -> str | None:
 
 def flipped_direction(text: str, rng: np.random.Generator, language: str) -> str | None:
     """An opposite direction word, or a lost or new minus sign."""
-    pairs = [(one, other) for pair in FLIPS[language] for one, other in (pair, pair[::-1]) if one.strip() and one != "为"]
+    pairs = [
+        (one, other) for pair in FLIPS[language] for one, other in (pair, pair[::-1]) if one.strip() and one != "为"
+    ]
     found = [(match, other) for one, other in pairs for match in re.finditer(re.escape(one), text)]
     if not found:
         return None
@@ -114,7 +119,11 @@ def inserted(text: str, rng: np.random.Generator, language: str, phrases: tuple[
 
 def with_adverb(text: str, rng: np.random.Generator, language: str, phrases: tuple[str, ...]) -> str | None:
     """A degree adverb before or after a word of direction or a verb."""
-    verbs = r"上涨|下跌|上调|下调|高于|低于|领先|落后|盈利|亏损|偏好|处于|为" if language == "zh" else r"\b(?:rose|fell|raised|cut|gained|lost|beat|trailed|favours|stood|was|is|above|below)\b"
+    verbs = (
+        r"上涨|下跌|上调|下调|高于|低于|领先|落后|盈利|亏损|偏好|处于|为"
+        if language == "zh"
+        else r"\b(?:rose|fell|raised|cut|gained|lost|beat|trailed|favours|stood|was|is|above|below)\b"
+    )
     match = pick(list(re.finditer(verbs, text)), rng)
     if match is None:
         return None
@@ -169,7 +178,10 @@ CLASSES = [(language, name) for language in ("zh", "en") for name in mutations(l
 
 @pytest.mark.parametrize(("language", "name"), CLASSES)
 def test_text_check_catches(
-    pages: dict[str, list[tuple[Draft, dict[str, Fact]]]], language: Language, name: str, capsys: pytest.CaptureFixture[str]
+    pages: dict[str, list[tuple[Draft, dict[str, Fact]]]],
+    language: Language,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     rng = np.random.default_rng([CLASSES.index((language, name)), 7])
     mutate = mutations(language)[name]
@@ -199,7 +211,10 @@ LEXICAL = [(language, name) for language in ("zh", "en") for name in PHRASES if 
 
 @pytest.mark.parametrize(("language", "name"), LEXICAL)
 def test_slot_check_catches_words_outside_slots(
-    pages: dict[str, list[tuple[Draft, dict[str, Fact]]]], language: Language, name: str, capsys: pytest.CaptureFixture[str]
+    pages: dict[str, list[tuple[Draft, dict[str, Fact]]]],
+    language: Language,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The slot check knows wrong words by lists, so it may miss some; together with the text check none gets through."""
     caught, both = 0, 0
@@ -214,7 +229,9 @@ def test_slot_check_catches_words_outside_slots(
         caught += refused
         both += refused or bool(judged(texts_of(mutated, facts, language), facts, language))
     with capsys.disabled():
-        print(f"\n  slot check, {language}, {name}: {caught} of {len(phrases)} caught; with the text check {both}", end="")
+        print(
+            f"\n  slot check, {language}, {name}: {caught} of {len(phrases)} caught; with the text check {both}", end=""
+        )
     assert both == len(phrases)
     assert caught >= 0.5 * len(phrases)
 

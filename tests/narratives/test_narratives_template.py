@@ -46,12 +46,22 @@ def test_every_month_of_any_market_is_told(seed: int, months: int, names: tuple[
     assert not narratives["text"].str.contains(r"[{}|]").any()
 
 
-def one(subject: str, measure: str, kind: str, unit: str, precision: int, value: float | None = None, label: str | None = None) -> Fact:
+def one(
+    subject: str,
+    measure: str,
+    kind: str,
+    unit: str,
+    precision: int,
+    value: float | None = None,
+    label: str | None = None,
+) -> Fact:
     return Fact(FACT_IDS[subject, measure], kind, subject, measure, value, label, unit, precision)
 
 
 def page(*facts: Fact) -> dict[str, Fact]:
-    samples = [one("market", name, "count", "months", 0, 7.0) for name in ("index_months", "style_months", "weight_months")]
+    samples = [
+        one("market", name, "count", "months", 0, 7.0) for name in ("index_months", "style_months", "weight_months")
+    ]
     return {fact.fact_id: fact for fact in (*samples, *facts)}
 
 

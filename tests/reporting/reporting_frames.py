@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -373,7 +374,7 @@ def _tests(random: np.random.Generator, last: pd.Timestamp) -> pd.DataFrame:
 
 
 def _transitions(last: pd.Timestamp, labels: list[str]) -> pd.DataFrame:
-    pairs = list(zip(labels[:-1], labels[1:], strict=True))
+    pairs = list(itertools.pairwise(labels))
     rows: list[tuple[object, ...]] = []
     for detector in ("hmm", "kmeans"):
         for before in REGIMES:
@@ -527,8 +528,8 @@ def _narratives(stamps: pd.DatetimeIndex, weights: pd.DataFrame) -> tuple[pd.Dat
             (month, "f08", "hint", "strategy", "turning_defensive", None, "turning_defensive", "label", 0, day, "marts.weights.weight", month),
         ))  # fmt: skip
         for language, sentences in (
-            ("en", (f"The market is labelled a bear market with probability 83%, at a volatility of 21.4% a year.", f"The model favours {style} with a weight of {weight:.1%}, its highest.", "The book is turning defensive.")),
-            ("zh", (f"市场处于熊市状态，概率 83%，年化波动率 21.4%。", f"模型最偏好{style}，权重 {weight:.1%}。", "组合转向防御。")),
+            ("en", ("The market is labelled a bear market with probability 83%, at a volatility of 21.4% a year.", f"The model favours {style} with a weight of {weight:.1%}, its highest.", "The book is turning defensive.")),
+            ("zh", ("市场处于熊市状态，概率 83%，年化波动率 21.4%。", f"模型最偏好{style}，权重 {weight:.1%}。", "组合转向防御。")),
         ):  # fmt: skip
             stated = (("f01", "f02", "f05"), ("f03", "f04"), ("f08",))
             body = json.dumps(

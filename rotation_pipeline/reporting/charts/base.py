@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rotation_pipeline.reporting.data import ReportData, number
+from rotation_pipeline.reporting.data import ReportData
+from rotation_pipeline.reporting.frames import labels, months_later, number, stamp, where
 from rotation_pipeline.reporting.palette import AXIS, GRID, INK, MUTED, REGIME_COLOURS, faded
 from rotation_pipeline.reporting.words import Words
 
@@ -75,7 +76,7 @@ def numbers(values: Iterable[object], *, scale: float = 1.0) -> list[float | Non
 
 def dates(months: Iterable[object]) -> list[str]:
     """Months as ``YYYY-MM-DD`` text."""
-    return [pd.Timestamp(str(month)).strftime("%Y-%m-%d") for month in months]
+    return [f"{stamp(month):%Y-%m-%d}" for month in months]
 
 
 def line(
@@ -89,14 +90,17 @@ def line(
         x=x, y=y, name=name, mode="lines", line={"color": colour, "width": width, "dash": dash}, visible=visible,
         hovertemplate=hover, **MIDMONTH, **more,
     )  # fmt: skip
-    figure.add_trace(trace, **({} if row is None else {"row": row, "col": 1}))
+    if row is None:
+        figure.add_trace(trace)
+    else:
+        figure.add_trace(trace, row=row, col=1)
 
 
 def spells(months: Sequence[str], labels: Sequence[str]) -> list[tuple[str, str, str]]:
     """Unbroken stretches of one label as (first month, first month after, label); a missing month ends a stretch."""
     found: list[tuple[str, str, str]] = []
     for month, label in zip(months, labels, strict=True):
-        after = (pd.Timestamp(month) + pd.offsets.MonthBegin(1)).strftime("%Y-%m-%d")
+        after = f"{months_later(month, 1):%Y-%m-%d}"
         if found and found[-1][2] == label and found[-1][1] == month:
             found[-1] = (found[-1][0], after, label)
         else:
@@ -108,7 +112,7 @@ def shade_regimes(
     figure: go.Figure, regimes: pd.DataFrame, *, yref: str = "y domain", xref: str = "x", opacity: float = 0.24
 ) -> None:
     """Colour the background of each month with its regime (``regimes``: month, regime of one detector)."""
-    stretches = spells(dates(regimes["month"]), [str(label) for label in regimes["regime"]])
+    stretches = spells(dates(regimes["month"]), labels(regimes, "regime"))
     shapes = [
         {
             "type": "rect", "xref": xref, "yref": yref, "x0": start, "x1": end, "y0": 0, "y1": 1, "layer": "below",
@@ -135,4 +139,4 @@ def regime_keys(figure: go.Figure, words: Words, **where: Any) -> None:
 
 def main_detector(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the detector the pipeline acts on (the hidden Markov model)."""
-    return frame[frame["detector"] == "hmm"].reset_index(drop=True)
+    return where(frame, detector="hmm")

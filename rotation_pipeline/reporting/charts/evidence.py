@@ -12,6 +12,7 @@ from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting.tables import EXPERTS
 from rotation_pipeline.reporting.charts.base import MIDMONTH, canvas, dates, line, numbers
 from rotation_pipeline.reporting.data import ReportData
+from rotation_pipeline.reporting.frames import chosen, floats, labels, months_later, months_of, stamp, where
 from rotation_pipeline.reporting.palette import AXIS, EXPERT_COLOURS, INK, MUTED, SEQUENTIAL, STYLE_COLOURS, faded
 from rotation_pipeline.reporting.words import Words
 
@@ -26,9 +27,9 @@ def style_cumulative(data: ReportData, words: Words) -> go.Figure:
     rows = data.history("longshort")
     figure = canvas(data, words, height=400)
     for style in STYLES:
-        own = rows[rows["factor"] == style]
-        returns = own["long_short"].astype(float)
-        growth = (1.0 + returns.fillna(0.0)).cumprod().where(returns.notna())
+        own = where(rows, factor=style)
+        returns = floats(own, "long_short")
+        growth = np.where(np.isnan(returns), np.nan, np.cumprod(1.0 + np.nan_to_num(returns)))
         line(figure, dates(own["month"]), numbers(growth), words(f"style.{style}"), STYLE_COLOURS[style], width=2.0)
     figure.add_hline(y=1.0, line={"color": AXIS, "width": 1})
     figure.update_yaxes(title_text=words("axis.growth"), type="log", nticks=8, tickformat=".2~f")
@@ -41,34 +42,35 @@ def quantile_bars(data: ReportData, words: Words) -> go.Figure:
 
     rows = data.history("groups")
     figure = canvas(data, words, height=320, dated=False, legend=False)
-    groups = int(rows["quantile"].max())
+    groups = int(floats(rows, "quantile").max())
     ticks: list[float] = []
     for place, style in enumerate(STYLES):
-        own = rows[rows["factor"] == style]
-        mean = own.assign(value=own["return_equal"].astype(float)).groupby("quantile")["value"].agg(["mean", "count"])
-        positions = [place * (groups + 1.5) + float(group) for group in mean.index]
+        own = where(rows, factor=style)
+        group, earned = floats(own, "quantile"), floats(own, "return_equal")
+        known = ~np.isnan(earned)
+        present = [one for one in range(1, groups + 1) if (known & (group == one)).any()]
+        means = [float(earned[known & (group == one)].mean()) for one in present]
+        counts = [int((known & (group == one)).sum()) for one in present]
+        positions = [place * (groups + 1.5) + one for one in present]
         ticks.append(place * (groups + 1.5) + (groups + 1) / 2)
-        steps = [0.3 + 0.7 * (float(group) - 1.0) / max(groups - 1, 1) for group in mean.index]
+        steps = [0.3 + 0.7 * (one - 1.0) / max(groups - 1, 1) for one in present]
         figure.add_trace(
             go.Bar(
-                x=positions, y=numbers(mean["mean"]), name=words(f"style.{style}"), width=0.86,
+                x=positions, y=numbers(means), name=words(f"style.{style}"), width=0.86,
                 marker={"color": [faded(STYLE_COLOURS[style], step) for step in steps]},
-                text=[words("cell.group", group=int(group), n=int(count)) for group, count in zip(mean.index, mean["count"], strict=True)],
+                text=[words("cell.group", group=one, n=n) for one, n in zip(present, counts, strict=True)],
                 textposition="none", hovertemplate="%{text}: %{y:+.2%}<extra>" + words(f"style.{style}") + "</extra>",
             )
         )  # fmt: skip
-        level = numbers([mean["mean"].mean()])[0]
-        figure.add_shape(
-            type="line", x0=min(positions, default=0.0) - 0.6, x1=max(positions, default=0.0) + 0.6, y0=level, y1=level,
-            line={"color": MUTED, "width": 1, "dash": "dot"},
-        )  # fmt: skip
+        if means:
+            level = numbers([sum(means) / len(means)])[0]
+            figure.add_shape(
+                type="line", x0=positions[0] - 0.6, x1=positions[-1] + 0.6, y0=level, y1=level,
+                line={"color": MUTED, "width": 1, "dash": "dot"},
+            )  # fmt: skip
+    names = [words(f"style.{style}") for style in STYLES]
     figure.update_xaxes(
-        tickvals=ticks,
-        ticktext=[words(f"style.{style}") for style in STYLES],
-        showgrid=False,
-        zeroline=False,
-        tickfont={"color": INK, "size": 12},
-        tickangle=0,
+        tickvals=ticks, ticktext=names, tickfont={"color": INK}, tickangle=0, showgrid=False, zeroline=False
     )
     figure.update_yaxes(tickformat=".1%", zeroline=True, title_text=words("axis.monthly_return"))
     return figure
@@ -81,7 +83,7 @@ def expert_weights(data: ReportData, words: Words) -> go.Figure:
     rows = data.history("expert_weights")
     figure = canvas(data, words, height=320)
     for expert in EXPERTS:
-        own = rows[rows["expert"] == expert]
+        own = where(rows, expert=expert)
         if own.empty:
             continue
         figure.add_trace(
@@ -97,13 +99,16 @@ def expert_weights(data: ReportData, words: Words) -> go.Figure:
 
 def outcome_pairs(data: ReportData) -> pd.DataFrame:
     """Each forecast beside the return it was about: month of the forecast, style, mean, outcome (month + 1)."""
-    forecasts = data.history("forecasts")[["month", "style", "mean"]]
-    realised = data.history("longshort")[["month", "factor", "long_short"]]
-    earlier = realised.assign(month=realised["month"] - pd.offsets.MonthBegin(1)).rename(
-        columns={"factor": "style", "long_short": "outcome"}
+    realised = data.history("longshort")
+    keys = zip((months_later(month, -1) for month in realised["month"]), labels(realised, "factor"), strict=True)
+    outcome = dict(zip(keys, floats(realised, "long_short").tolist(), strict=True))
+    made = data.history("forecasts")
+    stamps = [stamp(month) for month in made["month"]]
+    found = [outcome.get(key, np.nan) for key in zip(stamps, labels(made, "style"), strict=True)]
+    pairs = pd.DataFrame(
+        {"month": stamps, "style": labels(made, "style"), "mean": floats(made, "mean"), "outcome": found}
     )
-    pairs = forecasts.merge(earlier, on=["month", "style"], how="inner")
-    return pairs.dropna(subset=["mean", "outcome"]).reset_index(drop=True)
+    return chosen(pairs, ~np.isnan(floats(pairs, "mean")) & ~np.isnan(floats(pairs, "outcome")))
 
 
 def forecast_outcomes(data: ReportData, words: Words) -> go.Figure:
@@ -113,7 +118,7 @@ def forecast_outcomes(data: ReportData, words: Words) -> go.Figure:
     pairs = outcome_pairs(data)
     figure = canvas(data, words, height=400, dated=False)
     for style in STYLES:
-        own = pairs[pairs["style"] == style]
+        own = where(pairs, style=style)
         figure.add_trace(
             go.Scatter(
                 x=numbers(own["mean"]), y=numbers(own["outcome"]), mode="markers", name=words(f"style.{style}"),
@@ -121,7 +126,7 @@ def forecast_outcomes(data: ReportData, words: Words) -> go.Figure:
                 hovertemplate="%{text}: %{x:+.2%} → %{y:+.2%}",
             )
         )  # fmt: skip
-    forecast, outcome = pairs["mean"].astype(float).to_numpy(), pairs["outcome"].astype(float).to_numpy()
+    forecast, outcome = floats(pairs, "mean"), floats(pairs, "outcome")
     if len(pairs) >= 4 * BINS and np.ptp(forecast) > 0.0:
         order = np.argsort(forecast, kind="stable")
         parts = [part for part in np.array_split(order, BINS) if len(part)]
@@ -140,14 +145,10 @@ def forecast_outcomes(data: ReportData, words: Words) -> go.Figure:
         ends = numbers([forecast.min(), forecast.max()])
         figure.add_trace(
             go.Scatter(
-                x=ends,
-                y=ends,
-                mode="lines",
-                name=words("series.perfect"),
+                x=ends, y=ends, mode="lines", name=words("series.perfect"), hoverinfo="skip",
                 line={"color": AXIS, "width": 1.2, "dash": "dash"},
-                hoverinfo="skip",
             )
-        )
+        )  # fmt: skip
     figure.update_xaxes(tickformat=".1%", zeroline=True, title_text=words("axis.forecast"), nticks=7)
     figure.update_yaxes(tickformat=".0%", zeroline=True, title_text=words("axis.outcome"))
     return figure
@@ -158,18 +159,22 @@ def data_coverage(data: ReportData, words: Words) -> go.Figure:
     import plotly.graph_objects as go
 
     rows = data.history("ingestions")
-    table = rows.assign(rows=rows["rows"].astype(float)).pivot_table(
-        index="table_name", columns="month", values="rows", aggfunc="sum", sort=True
-    )
-    months = pd.date_range(table.columns.min(), table.columns.max(), freq="MS")
-    table = table.reindex(columns=months).iloc[::-1]
-    median = table.replace(0.0, np.nan).median(axis=1)
-    share = table.div(median, axis=0)
-    figure = canvas(data, words, height=80 + 24 * len(table), legend=False)
+    first, last = (months_of(rows)[place] for place in (0, -1))
+    months = [first]
+    while months[-1] < last:
+        months.append(months_later(months[-1], 1))
+    names = sorted(set(labels(rows, "table_name")), reverse=True)
+    counts = np.full((len(names), len(months)), np.nan)
+    places = {month: place for place, month in enumerate(months)}
+    for name, month, stored in zip(labels(rows, "table_name"), rows["month"], floats(rows, "rows"), strict=True):
+        cell = names.index(name), places[stamp(month)]
+        counts[cell] = stored + np.nan_to_num(counts[cell])
+    usual = [float(np.median(line[line > 0])) if (line > 0).any() else 1.0 for line in counts]
+    figure = canvas(data, words, height=80 + 24 * len(names), legend=False)
     figure.add_trace(
         go.Heatmap(
-            x=dates(months), y=[escape(str(name)) for name in table.index], z=[numbers(row) for row in share.to_numpy()],
-            text=[["" if value is None else f"{value:,.0f}" for value in numbers(row)] for row in table.to_numpy()],
+            x=dates(months), y=[escape(name) for name in names], z=[numbers(line / one) for line, one in zip(counts, usual, strict=True)],
+            text=[["" if value is None else f"{value:,.0f}" for value in numbers(line)] for line in counts],
             colorscale=SEQUENTIAL, zmin=0, zmax=1, showscale=False, xgap=0, ygap=3, xperiod="M1", xperiodalignment="middle",
             hovertemplate="%{y} · %{x|%Y-%m}<br>" + words("cell.rows") + "<extra></extra>",
         )

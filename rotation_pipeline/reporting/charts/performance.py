@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from rotation_pipeline.reporting.charts.base import MIDMONTH, canvas, dates, line, numbers
 from rotation_pipeline.reporting.data import ReportData
+from rotation_pipeline.reporting.frames import floats, months_later, where
 from rotation_pipeline.reporting.palette import AXIS, BOOK_COLOURS, INK, MUTED, ROTATION, faded
 from rotation_pipeline.reporting.words import Words
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 ROLLING_MONTHS = 36
@@ -56,26 +58,26 @@ def net_value(data: ReportData, words: Words) -> go.Figure:
     figure = canvas(data, words, height=440)
     headline, roles = data.headline(), data.roles()
     for book in reversed(data.strategies()):
-        own = rows[rows["strategy"] == book]
+        own = where(rows, strategy=book)
         main, role = book == headline, roles[book]
         quiet = role in ("alternative", "upper_bound") or book.startswith("only_")
         line(
-            figure, *_from_one(own["month"], own["net_value"]), words(f"book.{book}"), BOOK_COLOURS[book],
+            figure, *_from_one(own, floats(own, "net_value")), words(f"book.{book}"), BOOK_COLOURS[book],
             width=3.0 if main else 1.6, dash=_DASHES.get(role, "solid"), visible="legendonly" if quiet else True,
             legendrank=data.strategies().index(book) + 1,
         )  # fmt: skip
         if main:
-            gross = (1.0 + own["gross_return"].astype(float)).cumprod()
+            gross = np.cumprod(1.0 + floats(own, "gross_return"))
             name = words("series.gross", book=words(f"book.{book}"))
-            line(figure, *_from_one(own["month"], gross), name, ROTATION, width=1.2, dash="dot", legendrank=1)
+            line(figure, *_from_one(own, gross), name, ROTATION, width=1.2, dash="dot", legendrank=1)
     figure.update_yaxes(title_text=words("axis.net_value"), type="log", nticks=8, tickformat=".2~f")
     return figure
 
 
-def _from_one(months: pd.Series[Any], values: pd.Series[Any]) -> tuple[list[str], list[float | None]]:
+def _from_one(rows: pd.DataFrame, values: npt.NDArray[np.float64]) -> tuple[list[str], list[float | None]]:
     """A growth path with the 1 it starts from, stamped one month before its first return."""
-    start = (pd.Timestamp(str(months.iloc[0])) - pd.offsets.MonthBegin(1)).strftime("%Y-%m-%d")
-    return [start, *dates(months)], [1.0, *numbers(values)]
+    months = dates(rows["month"])
+    return [f"{months_later(months[0], -1):%Y-%m-%d}", *months], [1.0, *numbers(values)]
 
 
 def drawdown(data: ReportData, words: Words) -> go.Figure:
@@ -83,7 +85,7 @@ def drawdown(data: ReportData, words: Words) -> go.Figure:
     rows = data.history("backtest")
     figure = canvas(data, words, height=270)
     for book in (data.headline(), "equal_weight", "index"):
-        own = rows[rows["strategy"] == book]
+        own = where(rows, strategy=book)
         if own.empty:
             continue
         main = book == data.headline()
@@ -101,16 +103,22 @@ def rolling_sharpe(data: ReportData, words: Words) -> go.Figure:
     rows = data.history("backtest")
     figure = canvas(data, words, height=270)
     for book in (data.headline(), "equal_weight"):
-        own = rows[rows["strategy"] == book]
-        window = own["net_return"].astype(float).rolling(ROLLING_MONTHS)
-        ratio = window.mean() / window.std(ddof=1).replace(0.0, np.nan) * np.sqrt(12.0)
-        known = ratio.notna().to_numpy()
+        own = where(rows, strategy=book)
+        months, returns = dates(own["month"]), floats(own, "net_return")
+        ends = range(ROLLING_MONTHS, len(returns) + 1)
+        ratios = [_sharpe(returns[end - ROLLING_MONTHS : end]) for end in ends]
         line(
-            figure, dates(own["month"][known]), numbers(ratio[known]), words(f"book.{book}"), BOOK_COLOURS[book],
+            figure, [months[end - 1] for end in ends], numbers(ratios), words(f"book.{book}"), BOOK_COLOURS[book],
             width=2.4 if book == data.headline() else 1.6, hover="%{y:.2f}",
         )  # fmt: skip
     figure.update_yaxes(title_text=words("axis.sharpe"))
     return figure
+
+
+def _sharpe(returns: npt.NDArray[np.float64]) -> float | None:
+    """Annualised mean over deviation (ddof 1); None for constant or missing returns."""
+    deviation = float(returns.std(ddof=1))
+    return float(returns.mean()) / deviation * 12.0**0.5 if deviation > 0.0 else None
 
 
 def cost_sensitivity(data: ReportData, words: Words) -> go.Figure:
@@ -157,8 +165,10 @@ def yearly_excess(data: ReportData, words: Words) -> go.Figure:
         own, base = (
             measures.get((book, sample, data.cost_bp, "total_return")) for book in (data.headline(), "equal_weight")
         )
-        known = own is not None and base is not None and own.value is not None and base.value is not None
-        excess += numbers([own.value - base.value] if known else [None])
+        if own is None or base is None or own.value is None or base.value is None:
+            excess.append(None)
+        else:
+            excess += numbers([own.value - base.value])
         count.append(0 if own is None else own.months)
     figure = canvas(data, words, height=250, dated=False, legend=False)
     figure.add_trace(
@@ -179,21 +189,21 @@ def turnover(data: ReportData, words: Words) -> go.Figure:
     import plotly.graph_objects as go
 
     rows = data.history("books")
-    own = rows[rows["strategy"] == data.headline()]
-    values = own["turnover"].astype(float)
+    own = where(rows, strategy=data.headline())
+    months, values = dates(own["month"]), floats(own, "turnover")
     figure = canvas(data, words, height=230)
     figure.add_trace(
         go.Bar(
-            x=dates(own["month"]), y=numbers(values), name=words("series.turnover"),
+            x=months, y=numbers(values), name=words("series.turnover"),
             marker={"color": faded(ROTATION, 0.35)}, hovertemplate="%{y:.1%}", **MIDMONTH,
         )
     )  # fmt: skip
-    mean = values.rolling(12, min_periods=12).mean()
-    known = mean.notna().to_numpy()
+    ends = range(12, len(values) + 1)
+    means = numbers(values[end - 12 : end].mean() for end in ends)
     line(
         figure,
-        dates(own["month"][known]),
-        numbers(mean[known]),
+        [months[end - 1] for end in ends],
+        means,
         words("series.turnover_mean"),
         ROTATION,
         width=2.2,

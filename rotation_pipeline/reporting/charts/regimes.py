@@ -16,7 +16,8 @@ from rotation_pipeline.reporting.charts.base import (
     regime_keys,
     shade_regimes,
 )
-from rotation_pipeline.reporting.data import ReportData, number
+from rotation_pipeline.reporting.data import ReportData
+from rotation_pipeline.reporting.frames import number, records, where
 from rotation_pipeline.reporting.palette import DIVERGING, INK, REGIME_COLOURS, SEQUENTIAL, faded
 from rotation_pipeline.reporting.words import Words
 
@@ -82,11 +83,11 @@ def _heatmap(data: ReportData, words: Words, labelling: str) -> go.Figure:
     every = data.latest("regime_evidence")
     means = [abs(value) for value in numbers(every["mean"]) if value is not None]
     limit = max(means, default=0.0) or 0.01
-    rows = every[every["labelling"] == labelling].set_index(["style", "regime"])
+    rows = {(str(row["style"]), str(row["regime"])): row for row in records(where(every, labelling=labelling))}
     z: list[list[float | None]] = []
     text: list[list[str]] = []
     for style in reversed(STYLES):
-        cells = [rows.loc[(style, regime)] if (style, regime) in rows.index else None for regime in REGIMES]
+        cells = [rows.get((style, regime)) for regime in REGIMES]
         z.append(numbers((None if cell is None else cell["mean"]) for cell in cells))
         text.append([_cell_text(cell, words) for cell in cells])
     figure = canvas(data, words, height=420, dated=False, legend=False)
@@ -119,12 +120,15 @@ def transition_matrix(data: ReportData, words: Words) -> go.Figure:
     """How often the regime in a row was followed, a month later, by the regime in a column."""
     import plotly.graph_objects as go
 
-    rows = main_detector(data.latest("regime_transitions")).set_index(["from_regime", "to_regime"])
+    rows = {
+        (str(row["from_regime"]), str(row["to_regime"])): row
+        for row in records(main_detector(data.latest("regime_transitions")))
+    }
     order = list(reversed(REGIMES))
     z: list[list[float | None]] = []
     text: list[list[str]] = []
     for before in order:
-        found = [rows.loc[(before, after)] if (before, after) in rows.index else None for after in REGIMES]
+        found = [rows.get((before, after)) for after in REGIMES]
         shares = numbers((None if one is None else one["probability"]) for one in found)
         z.append(shares)
         text.append(

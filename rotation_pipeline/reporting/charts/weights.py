@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 
 from rotation_pipeline.factors.styles import STYLES
-from rotation_pipeline.reporting.charts.base import canvas, dates, line, numbers, shade_regimes
+from rotation_pipeline.reporting.charts.base import canvas, dates, line, main_detector, numbers, shade_regimes
 from rotation_pipeline.reporting.data import ReportData
 from rotation_pipeline.reporting.formats import percent
+from rotation_pipeline.reporting.frames import between, floats, months_later, where
 from rotation_pipeline.reporting.palette import AXIS, INK, MUTED, STYLE_COLOURS, faded
 from rotation_pipeline.reporting.words import Words
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 EQUAL = 1.0 / len(STYLES)
@@ -24,7 +26,7 @@ def weights_now(data: ReportData, words: Words) -> go.Figure:
     import plotly.graph_objects as go
 
     rows = data.latest("weights")
-    own = rows[rows["strategy"] == data.headline()].set_index("style").reindex(list(STYLES))
+    own = where(rows, strategy=data.headline()).set_index("style").reindex(list(STYLES))
     order = list(reversed(STYLES))
     weight = numbers(own.loc[order, "weight"])
     names = [f"{words(f'style.{style}')}  <b>{percent(value)}</b>" for style, value in zip(order, weight, strict=True)]
@@ -64,16 +66,15 @@ def weights_history(data: ReportData, words: Words) -> go.Figure:
     from plotly.subplots import make_subplots
 
     rows = data.history("weights")
-    own = rows[rows["strategy"] == data.headline()]
-    tilts = own.assign(tilt=own["weight"].astype(float) - EQUAL)
-    limit = max(0.02, 1.08 * float(tilts["tilt"].abs().max()))
+    own = where(rows, strategy=data.headline())
+    limit = max(0.02, 1.08 * float(np.nanmax(np.abs(floats(own, "weight") - EQUAL))))
     base = canvas(data, words, height=520, legend=False)
     figure = make_subplots(rows=len(STYLES), cols=1, shared_xaxes=True, vertical_spacing=0.025, figure=base)
     for row, style in enumerate(STYLES, start=1):
-        one = tilts[tilts["style"] == style]
+        one = where(own, style=style)
         colour = STYLE_COLOURS[style]
         line(
-            figure, dates(one["month"]), numbers(one["tilt"], scale=100.0), words(f"style.{style}"), colour, width=1.4,
+            figure, dates(one["month"]), numbers(100.0 * (floats(one, "weight") - EQUAL)), words(f"style.{style}"), colour, width=1.4,
             hover="%{y:+.1f}", row=row, fill="tozeroy", fillcolor=faded(colour, 0.35),
         )  # fmt: skip
         figure.add_annotation(
@@ -89,15 +90,15 @@ def weights_history(data: ReportData, words: Words) -> go.Figure:
 
 def showcase_market(data: ReportData, words: Words, start: pd.Timestamp, end: pd.Timestamp) -> go.Figure:
     """The index over a period, its close marked each month, on bands of the regime known at the time."""
-    index = _between(data.history("index"), start, end)
-    regimes = _between(data.history("regimes"), start, end)
+    index = between(data.history("index"), start, end)
+    regimes = between(data.history("regimes"), start, end)
     figure = canvas(data, words, height=230, legend=False)
     months = dates(index["month"])
     line(
         figure, months, numbers(index["close"]), words("series.index"), INK, width=2.2, hover="%{y:,.0f}",
     )  # fmt: skip
     figure.update_traces(mode="lines+markers", marker={"size": 6})
-    shade_regimes(figure, regimes[regimes["detector"] == "hmm"])
+    shade_regimes(figure, main_detector(regimes))
     _monthly_ticks(figure, start, end)
     figure.update_yaxes(tickformat=",.0f", title_text=words("axis.index"), nticks=5)
     return figure
@@ -106,10 +107,10 @@ def showcase_market(data: ReportData, words: Words, start: pd.Timestamp, end: pd
 def showcase_weights(data: ReportData, words: Words, start: pd.Timestamp, end: pd.Timestamp) -> go.Figure:
     """Weights of the five styles at the close of each month of a period."""
     rows = data.history("weights")
-    own = _between(rows[rows["strategy"] == data.headline()], start, end)
+    own = between(where(rows, strategy=data.headline()), start, end)
     figure = canvas(data, words, height=230)
     for style in STYLES:
-        one = own[own["style"] == style]
+        one = where(own, style=style)
         line(
             figure, dates(one["month"]), numbers(one["weight"]), words(f"style.{style}"), STYLE_COLOURS[style], width=2.0,
             hover="%{y:.1%}",
@@ -123,13 +124,9 @@ def showcase_weights(data: ReportData, words: Words, start: pd.Timestamp, end: p
 
 def _monthly_ticks(figure: go.Figure, start: pd.Timestamp, end: pd.Timestamp) -> None:
     """Labels under the middle of their month, at most four of them; the axis spans whole months."""
-    after = end + pd.offsets.MonthBegin(1)
+    after = months_later(end, 1)
     months = (after.year - start.year) * 12 + after.month - start.month
     figure.update_xaxes(
         range=[f"{start:%Y-%m-%d}", f"{after:%Y-%m-%d}"], dtick=f"M{-(-months // 4)}", tick0=f"{start:%Y-%m-%d}",
         ticklabelmode="period", tickformat="%Y-%m", tickangle=0,
     )  # fmt: skip
-
-
-def _between(frame: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-    return frame[(frame["month"] >= start) & (frame["month"] <= end)].reset_index(drop=True)
