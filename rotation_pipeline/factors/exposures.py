@@ -91,12 +91,13 @@ def _own_days(bars: pl.DataFrame, sessions: Days, windows: _Windows) -> pl.DataF
     """Own trading days inside the windows: rows that traded and have a price."""
     require_columns(bars, "intermediate.adjusted_bars", ("day", "asset_key", "adj_close", "ret", "is_suspended"))
     first, last = sessions[windows.opens.min()].item(), sessions[windows.closes.max()].item()
-    inside = bars.filter(pl.col("day").is_between(first, last)) if bars.height else bars
-    require_sorted(inside, "intermediate.adjusted_bars", ("asset_key", "day"))
-    own = inside.filter(~pl.col("is_suspended") & pl.col("adj_close").is_not_null())
-    bad = own.filter(~pl.col("adj_close").is_finite() | (pl.col("adj_close") <= 0.0))
-    if bad.height:
-        row = bad.row(0, named=True)
+    inside = pl.col("day").is_between(first, last) & ~pl.col("is_suspended") & pl.col("adj_close").is_not_null()
+    own = bars.lazy().filter(inside).select("asset_key", "day", "adj_close", "ret").collect()
+    require_sorted(own, "intermediate.adjusted_bars", ("asset_key", "day"))
+    price = own["adj_close"].to_numpy()
+    bad = ~(np.isfinite(price) & (price > 0.0))
+    if bad.any():
+        row = own.row(int(np.argmax(bad)), named=True)
         raise BadInput(
             f"intermediate.adjusted_bars: asset_key {row['asset_key']} on {row['day']} has adj_close {row['adj_close']}; "
             "an adjusted price is positive, quarantine the row"

@@ -43,8 +43,8 @@ def require_sorted(frame: pl.DataFrame, table: str, keys: Sequence[str]) -> None
 
 def floats(frame: pl.DataFrame, name: str) -> Floats:
     """A column as float64 with NaN for null and for infinities."""
-    values = frame[name].cast(pl.Float64).to_numpy().astype(np.float64)
-    values[~np.isfinite(values)] = np.nan
+    values = frame[name].cast(pl.Float64).to_numpy(writable=True)
+    values[np.isinf(values)] = np.nan
     return values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 import polars as pl
@@ -51,7 +52,10 @@ def ingest(work: Work) -> Outputs:
     """Fetch and judge the months."""
     from rotation_pipeline.sources.ingest import ingest_months
 
-    found = ingest_months(work.source, work.months, fetched_at=work.fetched_at, options=work.settings.sanity)
+    settings = work.settings
+    members = {**settings.sanity.members, settings.universe.index_id: settings.universe.members}
+    options = replace(settings.sanity, members=members)
+    found = ingest_months(work.source, work.months, fetched_at=work.fetched_at, options=options)
     tables = {f"raw.{name}": frame for name, frame in found.tables.items()}
     return {**tables, "raw.quarantine": found.quarantine, "raw.ingestions": found.ingestions}
 

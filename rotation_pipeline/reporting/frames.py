@@ -37,7 +37,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 def floats(frame: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:
     """A column as float64 (n,), NaN for null."""
-    return np.asarray(pd.to_numeric(frame[column]).astype("float64"), dtype=np.float64)
+    return np.asarray(frame[column].astype("float64"), dtype=np.float64)
 
 
 def labels(frame: pd.DataFrame, column: str) -> list[str]:

@@ -167,11 +167,21 @@ def test_an_empty_table_is_said_to_be_empty(data: ReportData) -> None:
     assert len(_Page(text).figures) == len(FIXED_CHARTS) + 4 - 1
 
 
-def test_every_optional_table_may_be_empty(data: ReportData) -> None:
-    for name in REQUIRED:
-        if name == "backtest":
-            continue
-        render_report(replace(data, **{name: getattr(data, name).iloc[:0]}), "en")
+@pytest.mark.parametrize(
+    ("emptied", "charts"),
+    [
+        (set(REQUIRED) - {"backtest"}, 3),
+        ({"regimes", "narratives"}, len(FIXED_CHARTS) + 4 - 2),
+        ({"measures", "significance"}, len(FIXED_CHARTS) + 4 - 3),
+    ],
+)
+def test_every_other_table_may_be_empty(data: ReportData, emptied: set[str], charts: int) -> None:
+    text = render_report(replace(data, **{name: getattr(data, name).iloc[:0] for name in emptied}), "en")
+    assert len(_Page(text).figures) == charts
+    assert text.count("Nothing to show: ") >= len(emptied) - 3
+
+
+def test_a_report_needs_the_headline_book(data: ReportData) -> None:
     with pytest.raises(ReportError, match="backtest"):
         render_report(replace(data, backtest=data.backtest.iloc[:0]), "en")
 

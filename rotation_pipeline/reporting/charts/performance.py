@@ -67,7 +67,7 @@ def net_value(data: ReportData, words: Words) -> go.Figure:
             legendrank=data.strategies().index(book) + 1,
         )  # fmt: skip
         if main:
-            gross = np.cumprod(1.0 + floats(own, "gross_return"))
+            gross: npt.NDArray[np.float64] = np.cumprod(1.0 + floats(own, "gross_return"), dtype=np.float64)
             name = words("series.gross", book=words(f"book.{book}"))
             line(figure, *_from_one(own, gross), name, ROTATION, width=1.2, dash="dot", legendrank=1)
     figure.update_yaxes(title_text=words("axis.net_value"), type="log", nticks=8, tickformat=".2~f")
@@ -92,7 +92,7 @@ def drawdown(data: ReportData, words: Words) -> go.Figure:
         line(
             figure, dates(own["month"]), numbers(own["drawdown"]), words(f"book.{book}"), BOOK_COLOURS[book],
             width=2.0 if main else 1.3, dash="dot" if book == "index" else "solid", hover="%{y:.1%}",
-            **({"fill": "tozeroy", "fillcolor": faded(ROTATION, 0.14)} if main else {}),
+            fill="tozeroy" if main else "none", fillcolor=faded(ROTATION, 0.14),
         )  # fmt: skip
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", title_text=words("axis.drawdown"))
     return figure

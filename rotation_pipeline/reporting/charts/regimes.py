@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rotation_pipeline.factors.styles import STYLES
@@ -17,12 +18,12 @@ from rotation_pipeline.reporting.charts.base import (
     shade_regimes,
 )
 from rotation_pipeline.reporting.data import ReportData
+from rotation_pipeline.reporting.formats import count, percent, plain
 from rotation_pipeline.reporting.frames import number, records, where
 from rotation_pipeline.reporting.palette import DIVERGING, INK, REGIME_COLOURS, SEQUENTIAL, faded
 from rotation_pipeline.reporting.words import Words
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
 PROBABILITY_ORDER = ("slow_bull", "range", "bear")
@@ -102,18 +103,17 @@ def _heatmap(data: ReportData, words: Words, labelling: str) -> go.Figure:
     return figure
 
 
-def _cell_text(cell: pd.Series | None, words: Words) -> str:  # pyright: ignore[reportMissingTypeArgs]
+def _cell_text(cell: Mapping[str, object] | None, words: Words) -> str:
     """Mean (bold where its interval excludes 0), interval and number of months."""
     mean = None if cell is None else number(cell["mean"])
     if cell is None or mean is None:
         return words("cell.no_months")
     low, high = number(cell["low"]), number(cell["high"])
-    head = f"{100 * mean:+.2f}%".replace("-", "−")
-    count = f"n {int(cell['months'])}"
+    head, months = percent(mean, 2, signed=True), f"n {count(cell['months'])}"
     if low is None or high is None:
-        return f"{head}<br>{words('cell.no_interval')}<br>{count}"
-    interval = f"[{100 * low:.2f}, {100 * high:.2f}]".replace("-", "−")
-    return f"{f'<b>{head}</b>' if low > 0 or high < 0 else head}<br>{interval}<br>{count}"
+        return f"{head}<br>{words('cell.no_interval')}<br>{months}"
+    strong = f"<b>{head}</b>" if low > 0 or high < 0 else head
+    return f"{strong}<br>[{plain(100 * low)}, {plain(100 * high)}]<br>{months}"
 
 
 def transition_matrix(data: ReportData, words: Words) -> go.Figure:
@@ -133,7 +133,7 @@ def transition_matrix(data: ReportData, words: Words) -> go.Figure:
         z.append(shares)
         text.append(
             [
-                words("cell.no_months") if one is None or share is None else f"{share:.0%}<br>n {int(one['count'])}"
+                words("cell.no_months") if one is None or share is None else f"{share:.0%}<br>n {count(one['count'])}"
                 for one, share in zip(found, shares, strict=True)
             ]
         )
