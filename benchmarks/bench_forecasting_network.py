@@ -52,7 +52,11 @@ def train_stacked(encoder: str, sample: Any, layout: Any, initial: Any, options:
     from rotation_pipeline.forecasting import network
 
     with network.one_thread():
-        return np.array(network.train(encoder, sample, lookback, options, layout, initial, network.generators(encoder, 2020, 1, options)).losses)
+        return np.array(
+            network.train(
+                encoder, sample, lookback, options, layout, initial, network.generators(encoder, 2020, 1, options)
+            ).losses
+        )
 
 
 def peer_encoder(encoder: str, inputs: int, lookback: int, options: Any) -> Any:
@@ -71,7 +75,12 @@ def peer_encoder(encoder: str, inputs: int, lookback: int, options: Any) -> Any:
         def load(self, p: dict[str, torch.Tensor]) -> None:
             for k in range(options.layers):
                 w_ih, w_hh = (p["w_ih_0"], p["w_hh_0"]) if k == 0 else p[f"w_{k}"].chunk(2, 1)
-                for name, value in (("weight_ih", w_ih), ("weight_hh", w_hh), ("bias_ih", p[f"b_ih_{k}"]), ("bias_hh", p[f"b_hh_{k}"])):
+                for name, value in (
+                    ("weight_ih", w_ih),
+                    ("weight_hh", w_hh),
+                    ("bias_ih", p[f"b_ih_{k}"]),
+                    ("bias_hh", p[f"b_hh_{k}"]),
+                ):
                     getattr(self.lstm, f"{name}_l{k}").data.copy_(value)
 
     class Attention(nn.Module):
@@ -79,8 +88,12 @@ def peer_encoder(encoder: str, inputs: int, lookback: int, options: Any) -> Any:
             super().__init__()
             self.embed = nn.Linear(inputs, options.hidden)
             self.position = nn.Parameter(torch.zeros(lookback, options.hidden))
-            layer = nn.TransformerEncoderLayer(options.hidden, options.attention_heads, options.feed_forward, 0.0, batch_first=True, norm_first=True)
-            self.encoder = nn.TransformerEncoder(layer, options.layers, nn.LayerNorm(options.hidden), enable_nested_tensor=False)
+            layer = nn.TransformerEncoderLayer(
+                options.hidden, options.attention_heads, options.feed_forward, 0.0, batch_first=True, norm_first=True
+            )
+            self.encoder = nn.TransformerEncoder(
+                layer, options.layers, nn.LayerNorm(options.hidden), enable_nested_tensor=False
+            )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.encoder(self.embed(x) + self.position)[:, -1]
@@ -89,10 +102,23 @@ def peer_encoder(encoder: str, inputs: int, lookback: int, options: Any) -> Any:
             pairs = [(self.embed.weight, "embed_w"), (self.embed.bias, "embed_b"), (self.position, "position")]
             pairs += [(self.encoder.norm.weight, "norm_g"), (self.encoder.norm.bias, "norm_b")]
             for k, layer in enumerate(self.encoder.layers):
-                pairs += [(layer.norm1.weight, f"norm1_g_{k}"), (layer.norm1.bias, f"norm1_b_{k}"), (layer.norm2.weight, f"norm2_g_{k}"), (layer.norm2.bias, f"norm2_b_{k}")]
+                pairs += [
+                    (layer.norm1.weight, f"norm1_g_{k}"),
+                    (layer.norm1.bias, f"norm1_b_{k}"),
+                    (layer.norm2.weight, f"norm2_g_{k}"),
+                    (layer.norm2.bias, f"norm2_b_{k}"),
+                ]
                 pairs += [(layer.self_attn.in_proj_weight, f"qkv_w_{k}"), (layer.self_attn.in_proj_bias, f"qkv_b_{k}")]
-                pairs += [(layer.self_attn.out_proj.weight, f"out_w_{k}"), (layer.self_attn.out_proj.bias, f"out_b_{k}")]
-                pairs += [(layer.linear1.weight, f"up_w_{k}"), (layer.linear1.bias, f"up_b_{k}"), (layer.linear2.weight, f"down_w_{k}"), (layer.linear2.bias, f"down_b_{k}")]
+                pairs += [
+                    (layer.self_attn.out_proj.weight, f"out_w_{k}"),
+                    (layer.self_attn.out_proj.bias, f"out_b_{k}"),
+                ]
+                pairs += [
+                    (layer.linear1.weight, f"up_w_{k}"),
+                    (layer.linear1.bias, f"up_b_{k}"),
+                    (layer.linear2.weight, f"down_w_{k}"),
+                    (layer.linear2.bias, f"down_b_{k}"),
+                ]
             for parameter, name in pairs:
                 parameter.data.copy_(p[name])
 
@@ -119,7 +145,9 @@ def train_plain(encoder: str, sample: Any, layout: Any, initial: Any, options: A
             p = {name: view[seed] for name, view in views.items()}
             self.encoder = peer_encoder(encoder, len(sample.months), lookback, options)
             self.encoder.load(p)
-            self.heads = nn.ModuleList(nn.Sequential(nn.Linear(options.hidden, inner), nn.ReLU(), nn.Linear(inner, 1)) for _ in range(styles))
+            self.heads = nn.ModuleList(
+                nn.Sequential(nn.Linear(options.hidden, inner), nn.ReLU(), nn.Linear(inner, 1)) for _ in range(styles)
+            )
             for i, head in enumerate(self.heads):
                 rows = slice(i * inner, (i + 1) * inner)
                 head[0].weight.data.copy_(p["head_w"][rows])
@@ -163,10 +191,17 @@ def _worker(who: str, encoder: str, months: int, epochs: int) -> None:
     start = starting_point(encoder, months, options)
     wall, cpu = time.perf_counter(), time.process_time()
     losses = run(encoder, *start, options)
-    print(json.dumps({
-        "cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "windows": int(start[0].train),
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "losses": losses.tolist(),
-    }))
+    print(
+        json.dumps(
+            {
+                "cpu": time.process_time() - cpu,
+                "wall": time.perf_counter() - wall,
+                "windows": int(start[0].train),
+                "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "losses": losses.tolist(),
+            }
+        )
+    )
 
 
 def measure(encoder: str, months: int, epochs: int, rounds: int) -> bool:
@@ -175,13 +210,26 @@ def measure(encoder: str, months: int, epochs: int, rounds: int) -> bool:
     order = random.Random(0)
     for _ in range(rounds):
         for who in order.sample(list(found), 2):
-            command = [sys.executable, __file__, "--worker", who, "--encoder", encoder, "--months", str(months), "--epochs", str(epochs)]
+            command = [
+                sys.executable,
+                __file__,
+                "--worker",
+                who,
+                "--encoder",
+                encoder,
+                "--months",
+                str(months),
+                "--epochs",
+                str(epochs),
+            ]
             answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             found[who].append(json.loads(answer.splitlines()[-1]))
     gap = float(np.abs(np.array(found["stacked"][0]["losses"]) - np.array(found["plain"][0]["losses"])).max())
     ratios = np.array([b["cpu"] / a["cpu"] for a, b in zip(found["stacked"], found["plain"], strict=True)])
     low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9])
-    cpu, memory, wall = ({w: float(np.median([r[k] for r in runs])) for w, runs in found.items()} for k in ("cpu", "memory", "wall"))
+    cpu, memory, wall = (
+        {w: float(np.median([r[k] for r in runs])) for w, runs in found.items()} for k in ("cpu", "memory", "wall")
+    )
     passed = gap <= TOLERANCE and middle >= 0.8 * GOAL
     print(
         f"{encoder:12s} windows {found['plain'][0]['windows']:4d}  ratio (CPU) {middle:.2f} [{low:.2f}, {high:.2f}]  "

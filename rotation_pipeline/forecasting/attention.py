@@ -20,12 +20,18 @@ def parameter_shapes(inputs: int, hidden: int, layers: int, feed_forward: int, l
     shapes: Shapes = {"embed_w": (hidden, inputs), "embed_b": (hidden,), "position": (lookback, hidden)}
     for k in range(layers):
         shapes |= {
-            f"norm1_g_{k}": (hidden,), f"norm1_b_{k}": (hidden,),
-            f"qkv_w_{k}": (3 * hidden, hidden), f"qkv_b_{k}": (3 * hidden,),
-            f"out_w_{k}": (hidden, hidden), f"out_b_{k}": (hidden,),
-            f"norm2_g_{k}": (hidden,), f"norm2_b_{k}": (hidden,),
-            f"up_w_{k}": (feed_forward, hidden), f"up_b_{k}": (feed_forward,),
-            f"down_w_{k}": (hidden, feed_forward), f"down_b_{k}": (hidden,),
+            f"norm1_g_{k}": (hidden,),
+            f"norm1_b_{k}": (hidden,),
+            f"qkv_w_{k}": (3 * hidden, hidden),
+            f"qkv_b_{k}": (3 * hidden,),
+            f"out_w_{k}": (hidden, hidden),
+            f"out_b_{k}": (hidden,),
+            f"norm2_g_{k}": (hidden,),
+            f"norm2_b_{k}": (hidden,),
+            f"up_w_{k}": (feed_forward, hidden),
+            f"up_b_{k}": (feed_forward,),
+            f"down_w_{k}": (hidden, feed_forward),
+            f"down_b_{k}": (hidden,),
         }
     return shapes | {"norm_g": (hidden,), "norm_b": (hidden,)}
 
@@ -34,11 +40,19 @@ class StackedTransformer:
     """Forward and backward over ``windows`` consecutive windows of ``months`` for all seeds."""
 
     def __init__(
-        self, parameters: dict[str, Tensor], gradients: dict[str, Tensor], months: Tensor, windows: int, lookback: int, attention_heads: int
+        self,
+        parameters: dict[str, Tensor],
+        gradients: dict[str, Tensor],
+        months: Tensor,
+        windows: int,
+        lookback: int,
+        attention_heads: int,
     ) -> None:
         """``parameters`` and ``gradients``: seeds × shape; ``months``: inputs × (windows + lookback − 1)."""
         if months.shape[1] != windows + lookback - 1:
-            raise ValueError(f"months has {months.shape[1]} columns, {windows} windows of {lookback} need {windows + lookback - 1}")
+            raise ValueError(
+                f"months has {months.shape[1]} columns, {windows} windows of {lookback} need {windows + lookback - 1}"
+            )
         self.leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         self.gradients = gradients
         self.seeds, self.hidden = parameters["embed_b"].shape

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 # Rational approximation of tanh on ±9 as in Eigen's generic_fast_tanh_float: within a few units in the last place
-_A1, _A3, _A5, _A7 = (np.float32(v) for v in (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08))
+_A1, _A3, _A5, _A7 = (
+    np.float32(v) for v in (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08)
+)
 _A9, _A11, _A13 = (np.float32(v) for v in (-8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16))
-_B0, _B2, _B4, _B6 = (np.float32(v) for v in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06))
+_B0, _B2, _B4, _B6 = (
+    np.float32(v) for v in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
+)
 _LIMIT, _HALF, _ONE = np.float32(9.0), np.float32(0.5), np.float32(1.0)
 NORM_BLOCK = 64
 """Parameters are padded to a multiple of this, the lanes of the norm's partial sums."""
@@ -72,8 +76,16 @@ def lstm_gates(g: Floats, added: Floats, step: int, length: int, seeds: int, hid
 
 @njit(cache=True, error_model="numpy")
 def lstm_state(
-    g: Floats, c_before: Floats, c: Floats, tanh_c: Floats, out: Floats, out_rows: int, out_first: int,
-    seeds: int, hidden: int, n: int,
+    g: Floats,
+    c_before: Floats,
+    c: Floats,
+    tanh_c: Floats,
+    out: Floats,
+    out_rows: int,
+    out_first: int,
+    seeds: int,
+    hidden: int,
+    n: int,
 ) -> None:
     """c = f c' + i g and h = o tanh(c); h goes to rows ``out_first…`` of ``out`` (seeds × out_rows × n)."""
     q = hidden * n
@@ -105,8 +117,15 @@ def masked_copy(source: Floats, mask: Floats, out: Floats, out_rows: int, seeds:
 
 @njit(cache=True, error_model="numpy")
 def lstm_state_backward(
-    g: Floats, c_before: Floats, tanh_c: Floats, dh: Floats, dc: Floats, work: Floats,
-    seeds: int, hidden: int, n: int,
+    g: Floats,
+    c_before: Floats,
+    tanh_c: Floats,
+    dh: Floats,
+    dc: Floats,
+    work: Floats,
+    seeds: int,
+    hidden: int,
+    n: int,
 ) -> None:
     """Turn the gates into the gradient before activation, in place, and ``dc`` into the one for the step before."""
     q = hidden * n
@@ -184,8 +203,14 @@ def clip_scales(gradient: Floats, largest: np.float32) -> Floats:
 
 @njit(cache=True, error_model="numpy")
 def adamw(
-    parameters: Floats, gradient: Floats, first: Floats, second: Floats, scales: Floats, epoch: int,
-    learning_rate: float, weight_decay: float,
+    parameters: Floats,
+    gradient: Floats,
+    first: Floats,
+    second: Floats,
+    scales: Floats,
+    epoch: int,
+    learning_rate: float,
+    weight_decay: float,
 ) -> None:
     """One AdamW step (Loshchilov & Hutter 2019) with torch's defaults β = (0.9, 0.999), ε = 1e-8; rows are networks."""
     rows, size = parameters.shape

@@ -175,7 +175,9 @@ class PooledRidge:
         """Predictors at month index t: K × P; NaN where a style's own past year is incomplete."""
         styles = history.styles[: t + 1] / scale
         count = styles.shape[1]
-        own = [styles[t - lag] for lag in range(3)] + [styles[t + 1 - span : t + 1].mean(axis=0) for span in self._spans]
+        own = [styles[t - lag] for lag in range(3)] + [
+            styles[t + 1 - span : t + 1].mean(axis=0) for span in self._spans
+        ]
         market = history.market[t]
         known = np.where(np.isnan(market), self._market_mean, market)
         scaled = np.clip((known - self._market_mean) / self._market_scale, -4.0, 4.0)
@@ -199,7 +201,9 @@ class PooledRidge:
         gram[np.diag_indices_from(gram)] += penalty
         return np.linalg.solve(gram, x.T @ y)
 
-    def _panel(self, history: History, scale: FloatArray, months: range) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    def _panel(
+        self, history: History, scale: FloatArray, months: range
+    ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
         x = np.concatenate([self._rows(history, scale, t) for t in months])
         y = np.concatenate([history.styles[t + 1] / scale for t in months])
         when = np.repeat(np.array(months, dtype=np.int64), history.styles.shape[1])

@@ -63,14 +63,20 @@ def forecast_cube(expert_forecasts: pd.DataFrame, style_returns: pd.DataFrame, e
     frame = expert_forecasts[expert_forecasts["expert"].isin(list(experts))]
     if frame.duplicated(["month", "expert", "style"]).any():
         twice = frame[frame.duplicated(["month", "expert", "style"])].iloc[0]
-        raise ForecastInputError(f"expert_forecasts holds {twice['expert']}, {twice['style']} twice for {twice['month']:%Y-%m}")
+        raise ForecastInputError(
+            f"expert_forecasts holds {twice['expert']}, {twice['style']} twice for {twice['month']:%Y-%m}"
+        )
     t = calendar.get_indexer(pd.DatetimeIndex(frame["month"]))
     if (t < 0).any():
-        raise ForecastInputError(f"expert_forecasts has {frame['month'].iloc[int(np.argmax(t < 0))]:%Y-%m}, style_returns does not")
+        raise ForecastInputError(
+            f"expert_forecasts has {frame['month'].iloc[int(np.argmax(t < 0))]:%Y-%m}, style_returns does not"
+        )
     e = pd.Index(list(experts)).get_indexer(frame["expert"])
     k = pd.Index(STYLES).get_indexer(frame["style"])
     if (k < 0).any():
-        raise ForecastInputError(f"expert_forecasts names the style {frame['style'].iloc[int(np.argmax(k < 0))]!r}; known: {list(STYLES)}")
+        raise ForecastInputError(
+            f"expert_forecasts names the style {frame['style'].iloc[int(np.argmax(k < 0))]!r}; known: {list(STYLES)}"
+        )
     shape = (len(experts), len(calendar), len(STYLES))
     mean, error, present = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, bool)
     mean[e, t, k] = frame["mean"].to_numpy(float)
@@ -182,8 +188,13 @@ def _month_rows(cube: ForecastCube, means: FloatArray, row: int, options: Foreca
     volatility = trailing_volatility(cube.returns[: row + 1].copy(), options)
     return pd.DataFrame(
         {
-            "month": cube.calendar[row], "style": STYLES, "mean": mean, "standard_error": spread,
-            "low": mean - half, "high": mean + half, "volatility": volatility,
+            "month": cube.calendar[row],
+            "style": STYLES,
+            "mean": mean,
+            "standard_error": spread,
+            "low": mean - half,
+            "high": mean + half,
+            "volatility": volatility,
         }
     )
 
@@ -197,13 +208,18 @@ def requested_rows(cube: ForecastCube, months: Sequence[pd.Timestamp]) -> list[i
             raise ForecastInputError(f"month {month:%Y-%m} is requested, but style_returns has no such month")
         absent = [name for name, there in zip(cube.experts, cube.present[:, row], strict=True) if not there]
         if absent:
-            raise ForecastInputError(f"expert_forecasts has no row of {absent} for {month:%Y-%m}; run the experts for that month first")
+            raise ForecastInputError(
+                f"expert_forecasts has no row of {absent} for {month:%Y-%m}; run the experts for that month first"
+            )
         rows.append(row)
     return rows
 
 
 def mix(
-    expert_forecasts: pd.DataFrame, style_returns: pd.DataFrame, months: Sequence[pd.Timestamp], options: ForecastOptions
+    expert_forecasts: pd.DataFrame,
+    style_returns: pd.DataFrame,
+    months: Sequence[pd.Timestamp],
+    options: ForecastOptions,
 ) -> MixtureResult:
     """Mixture forecast of the month after each of ``months`` and the experts' weights behind it.
 
@@ -228,7 +244,9 @@ def mix(
     weights = weight_paths(cube, options)
     means = mixture_means(cube, weights)
     forecasts = [_month_rows(cube, means, row, options) for row in rows]
-    shares = [pd.DataFrame({"month": cube.calendar[row], "expert": cube.experts, "weight": weights[row]}) for row in rows]
+    shares = [
+        pd.DataFrame({"month": cube.calendar[row], "expert": cube.experts, "weight": weights[row]}) for row in rows
+    ]
     return MixtureResult(
         pd.concat(forecasts).sort_values(list(FORECASTS.key), ignore_index=True)[FORECASTS.stored_names],
         pd.concat(shares).sort_values(list(EXPERT_WEIGHTS.key), ignore_index=True)[EXPERT_WEIGHTS.stored_names],

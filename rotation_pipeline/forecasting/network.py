@@ -83,7 +83,9 @@ def _inputs(styles: FloatArray, market: FloatArray) -> FloatArray:
     return np.concatenate([raw, np.isnan(raw).mean(axis=1, keepdims=True)], axis=1)
 
 
-def scale_inputs(styles: FloatArray, market: FloatArray, center: FloatArray, spread: FloatArray, limit: float) -> NDArray[np.float32]:
+def scale_inputs(
+    styles: FloatArray, market: FloatArray, center: FloatArray, spread: FloatArray, limit: float
+) -> NDArray[np.float32]:
     """(T × K, T × M) → inputs × T: scaled, clamped to ± ``limit``; a missing value becomes 0, the training mean, and the
     last input, the share of values missing that month, says so."""
     scaled = (_inputs(styles, market) - center) / spread
@@ -120,7 +122,11 @@ def prepare(styles: FloatArray, market: FloatArray, lookback: int, options: Netw
         scale_inputs(styles, market, center, spread, options.input_limit),
         np.ascontiguousarray(np.where(known, future, 0.0).T.astype(np.float32)),
         np.ascontiguousarray(known.T.astype(np.float32)),
-        train, validation, scale, center, spread,
+        train,
+        validation,
+        scale,
+        center,
+        spread,
     )
 
 
@@ -133,11 +139,16 @@ class Layout:
             shapes = recurrent.parameter_shapes(inputs, hidden, options.layers)
         else:
             if hidden % options.attention_heads:
-                raise ValueError(f"network option attention_heads={options.attention_heads} does not divide hidden={hidden}")
+                raise ValueError(
+                    f"network option attention_heads={options.attention_heads} does not divide hidden={hidden}"
+                )
             shapes = attention.parameter_shapes(inputs, hidden, options.layers, options.feed_forward, lookback)
         self.encoder_names = tuple(shapes)
         self.shapes = shapes | {
-            "head_w": (styles * inner, hidden), "head_b": (styles * inner,), "last_w": (styles, inner), "last_b": (styles,),
+            "head_w": (styles * inner, hidden),
+            "head_b": (styles * inner,),
+            "last_w": (styles, inner),
+            "last_b": (styles,),
         }
         self.sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
         self.count = sum(self.sizes.values())
@@ -173,13 +184,25 @@ class Layout:
 
 def generators(encoder: Encoder, year: int, month: int, options: NetworkOptions) -> list[np.random.Generator]:
     """One generator per seed, a function of the root seed, the calendar month, the encoder and the seed's number only."""
-    return [np.random.default_rng([options.seed, year, month, ENCODERS.index(encoder), s]) for s in range(options.seeds)]
+    return [
+        np.random.default_rng([options.seed, year, month, ENCODERS.index(encoder), s]) for s in range(options.seeds)
+    ]
 
 
 class _Model:
     """Encoder and heads of the seeds still training, over one block of consecutive windows."""
 
-    def __init__(self, encoder: Encoder, layout: Layout, flat: Tensor, gradient: Tensor, months: NDArray[np.float32], windows: int, lookback: int, heads: int) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        layout: Layout,
+        flat: Tensor,
+        gradient: Tensor,
+        months: NDArray[np.float32],
+        windows: int,
+        lookback: int,
+        heads: int,
+    ) -> None:
         self.p, self.g = layout.views(flat), layout.views(gradient)
         self.windows = -(-windows // LANES) * LANES
         padded = torch.zeros(len(months), self.windows + lookback - 1)
@@ -187,7 +210,9 @@ class _Model:
         names = layout.encoder_names
         parts = ({n: self.p[n] for n in names}, {n: self.g[n] for n in names}, padded, self.windows, lookback)
         self.encoder: StackedEncoder = (
-            recurrent.StackedLSTM(*parts) if encoder == "lstm" else attention.StackedTransformer(*parts, attention_heads=heads)
+            recurrent.StackedLSTM(*parts)
+            if encoder == "lstm"
+            else attention.StackedTransformer(*parts, attention_heads=heads)
         )
 
     def forward(self, masks: NDArray[np.float32] | None, training: bool) -> Tensor:
@@ -209,7 +234,9 @@ class _Model:
         per_style = self.active.view(seeds * styles, inner, self.windows)
         self.g["last_b"].copy_(dout.sum(2))
         self.g["last_w"].copy_(torch.bmm(per_style, flat.transpose(1, 2)).view(seeds, styles, inner))
-        dactive = torch.bmm(self.p["last_w"].reshape(seeds * styles, inner, 1), flat).view(seeds, styles * inner, self.windows)
+        dactive = torch.bmm(self.p["last_w"].reshape(seeds * styles, inner, 1), flat).view(
+            seeds, styles * inner, self.windows
+        )
         dactive.mul_(self.active > 0)
         self.g["head_b"].copy_(dactive.sum(2))
         self.g["head_w"].copy_(torch.bmm(dactive, self.dropped.transpose(1, 2)))
@@ -248,7 +275,9 @@ def _padded(values: NDArray[np.float32], windows: int) -> Tensor:
     return out
 
 
-def _masks(randoms: list[np.random.Generator], layers: int, hidden: int, windows: int, dropout: float) -> NDArray[np.float32] | None:
+def _masks(
+    randoms: list[np.random.Generator], layers: int, hidden: int, windows: int, dropout: float
+) -> NDArray[np.float32] | None:
     if dropout == 0.0:
         return None
     keep = np.float32(1.0 / (1.0 - dropout))
@@ -258,7 +287,15 @@ def _masks(randoms: list[np.random.Generator], layers: int, hidden: int, windows
     return out
 
 
-def train(encoder: Encoder, sample: Sample, lookback: int, options: NetworkOptions, layout: Layout, initial: Tensor, randoms: list[np.random.Generator]) -> Trained:
+def train(
+    encoder: Encoder,
+    sample: Sample,
+    lookback: int,
+    options: NetworkOptions,
+    layout: Layout,
+    initial: Tensor,
+    randoms: list[np.random.Generator],
+) -> Trained:
     """Train all seeds from ``initial`` (seeds × width); each stops after ``patience`` epochs without a better validation
     loss and leaves the batch, which changes no other seed's numbers because every product is a seed's own."""
     first = len(sample.targets[0]) - sample.validation
@@ -276,22 +313,37 @@ def train(encoder: Encoder, sample: Sample, lookback: int, options: NetworkOptio
             gradient = torch.zeros_like(flat)
             models = (
                 _Model(encoder, layout, flat, gradient, train_months, sample.train, lookback, options.attention_heads),
-                _Model(encoder, layout, flat, gradient, stop_months, sample.validation, lookback, options.attention_heads),
+                _Model(
+                    encoder, layout, flat, gradient, stop_months, sample.validation, lookback, options.attention_heads
+                ),
             )
             fit, stop = models
             target, known = (_padded(v[:, : sample.train], fit.windows) for v in (sample.targets, sample.known))
             stop_target, stop_known = (_padded(v[:, first:], stop.windows) for v in (sample.targets, sample.known))
         if epoch:
-            masks = _masks([randoms[s] for s in alive.tolist()], options.layers, options.hidden, fit.windows, options.dropout)
+            masks = _masks(
+                [randoms[s] for s in alive.tolist()], options.layers, options.hidden, fit.windows, options.dropout
+            )
             loss, slope = huber(fit.forward(masks, True), target, known, sample.train, options.huber_delta)
             losses.append(loss.numpy().copy())
             fit.backward(slope)
             scales = cells.clip_scales(gradient.numpy(), np.float32(options.clip))
-            cells.adamw(flat.numpy(), gradient.numpy(), moments[0].numpy(), moments[1].numpy(), scales, epoch, options.learning_rate, options.weight_decay)
+            cells.adamw(
+                flat.numpy(),
+                gradient.numpy(),
+                moments[0].numpy(),
+                moments[1].numpy(),
+                scales,
+                epoch,
+                options.learning_rate,
+                options.weight_decay,
+            )
         forecast = stop.forward(None, False)
         loss, _ = huber(forecast, stop_target, stop_known, sample.validation, options.huber_delta)
         if not bool(torch.isfinite(loss).all()):
-            raise FloatingPointError(f"{encoder}: validation loss is not finite at epoch {epoch}; lower the network option learning_rate")
+            raise FloatingPointError(
+                f"{encoder}: validation loss is not finite at epoch {epoch}; lower the network option learning_rate"
+            )
         better = loss < best_loss[alive]
         chosen = alive[better]
         best[chosen], best_loss[chosen] = flat[better], loss[better]
@@ -318,7 +370,16 @@ class NetworkForecast:
 class FittedNetworks:
     """All seeds of one encoder fitted on a history; :meth:`predict` forecasts from any later month's inputs."""
 
-    def __init__(self, encoder: Encoder, styles: FloatArray, market: FloatArray, year: int, month: int, lookback: int, options: NetworkOptions) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        styles: FloatArray,
+        market: FloatArray,
+        year: int,
+        month: int,
+        lookback: int,
+        options: NetworkOptions,
+    ) -> None:
         """``styles`` T × K and ``market`` T × M up to the fit month, whose calendar date seeds the random numbers."""
         self.encoder: Encoder = encoder
         self.lookback, self.options = lookback, options
@@ -326,7 +387,9 @@ class FittedNetworks:
         self.layout = Layout(encoder, len(self.sample.months), styles.shape[1], lookback, options)
         randoms = generators(encoder, year, month, options)
         with one_thread():
-            self.trained = train(encoder, self.sample, lookback, options, self.layout, self.layout.initial(randoms), randoms)
+            self.trained = train(
+                encoder, self.sample, lookback, options, self.layout, self.layout.initial(randoms), randoms
+            )
 
     def predict(self, styles: FloatArray, market: FloatArray) -> NetworkForecast:
         """Forecast from the last ``lookback`` rows of ``styles`` and ``market``.
@@ -339,11 +402,22 @@ class FittedNetworks:
         months = scale_inputs(styles[rows], market[rows], sample.center, sample.spread, options.input_limit)
         flat = self.trained.parameters
         with one_thread(), torch.no_grad():
-            model = _Model(self.encoder, self.layout, flat, torch.zeros_like(flat), months, 1, self.lookback, options.attention_heads)
+            model = _Model(
+                self.encoder,
+                self.layout,
+                flat,
+                torch.zeros_like(flat),
+                months,
+                1,
+                self.lookback,
+                options.attention_heads,
+            )
             scaled = model.forward(None, False)[:, :, 0].numpy().astype(np.float64)
             latent = model.h[0, :, 0].numpy().astype(np.float64)
         known = sample.known[:, -sample.validation :].astype(bool)
-        errors = (self.trained.validation_forecasts.mean(axis=0) - sample.targets[:, -sample.validation :])[known].astype(np.float64)
+        errors = (self.trained.validation_forecasts.mean(axis=0) - sample.targets[:, -sample.validation :])[
+            known
+        ].astype(np.float64)
         spread = scaled.std(axis=0, ddof=1) if len(scaled) > 1 else np.zeros(scaled.shape[1])
         return NetworkForecast(
             scaled.mean(axis=0) * sample.scale, np.sqrt((errors**2).mean() + spread**2) * sample.scale, latent

@@ -50,14 +50,18 @@ class _Layer:
 class StackedLSTM:
     """Forward and backward over ``windows`` consecutive windows of ``months`` for all seeds."""
 
-    def __init__(self, parameters: dict[str, Tensor], gradients: dict[str, Tensor], months: Tensor, windows: int, lookback: int) -> None:
+    def __init__(
+        self, parameters: dict[str, Tensor], gradients: dict[str, Tensor], months: Tensor, windows: int, lookback: int
+    ) -> None:
         """``parameters`` and ``gradients``: seeds × shape; ``months``: inputs × (windows + lookback − 1)."""
         self.parameters, self.gradients, self.months = parameters, gradients, months
         self.seeds, rows, self.hidden = parameters["w_hh_0"].shape
         self.layers = sum(name.startswith("b_ih_") for name in parameters)
         self.n, self.steps = windows, lookback
         if months.shape[1] != windows + lookback - 1:
-            raise ValueError(f"months has {months.shape[1]} columns, {windows} windows of {lookback} need {windows + lookback - 1}")
+            raise ValueError(
+                f"months has {months.shape[1]} columns, {windows} windows of {lookback} need {windows + lookback - 1}"
+            )
         s, h, n = self.seeds, self.hidden, windows
         self._buffers = [
             _Layer(
@@ -87,7 +91,18 @@ class StackedLSTM:
                 length = self.months.shape[1] if k == 0 else 1
                 cells.lstm_gates(layer.gates_flat[t], added[k], t, length, s, h, n)
                 rows, first = (h, 0) if k == 0 else (2 * h, h)
-                cells.lstm_state(layer.gates_flat[t], layer.c_flat[t], layer.c_flat[t + 1], layer.tanh_flat[t], layer.z_flat[t + 1], rows, first, s, h, n)
+                cells.lstm_state(
+                    layer.gates_flat[t],
+                    layer.c_flat[t],
+                    layer.c_flat[t + 1],
+                    layer.tanh_flat[t],
+                    layer.z_flat[t + 1],
+                    rows,
+                    first,
+                    s,
+                    h,
+                    n,
+                )
                 if k + 1 < self.layers:
                     above = self._buffers[k + 1]
                     # a layer's own state sits behind what it receives from below
@@ -100,7 +115,10 @@ class StackedLSTM:
         """Write the gradients given dLoss/dh_T (seeds × hidden × windows); uses the gates up, so once per forward."""
         h, n, s, last = self.hidden, self.n, self.seeds, self.layers - 1
         # summed in buffers of their own: a product into a strided slice falls back to one call a seed
-        totals = [torch.zeros_like(self.parameters["w_hh_0" if k == 0 else f"w_{k}"], memory_format=torch.contiguous_format) for k in range(self.layers)]
+        totals = [
+            torch.zeros_like(self.parameters["w_hh_0" if k == 0 else f"w_{k}"], memory_format=torch.contiguous_format)
+            for k in range(self.layers)
+        ]
         dh = [torch.zeros(s, h, n) for _ in range(self.layers)]
         dh[last].copy_(dh_last)
         dc = [torch.zeros(s, h, n) for _ in range(self.layers)]
@@ -111,7 +129,17 @@ class StackedLSTM:
         for t in range(self.steps - 1, -1, -1):
             for k in range(last, -1, -1):
                 layer, gates = self._buffers[k], self._buffers[k].gates[t]
-                cells.lstm_state_backward(layer.gates_flat[t], layer.c_flat[t], layer.tanh_flat[t], dh[k].numpy().reshape(-1), dc[k].numpy().reshape(-1), work, s, h, n)
+                cells.lstm_state_backward(
+                    layer.gates_flat[t],
+                    layer.c_flat[t],
+                    layer.tanh_flat[t],
+                    dh[k].numpy().reshape(-1),
+                    dc[k].numpy().reshape(-1),
+                    work,
+                    s,
+                    h,
+                    n,
+                )
                 if k == 0:
                     cells.add_shifted(months_flat, layer.gates_flat[t], t, months.shape[2], s * 4 * h, n)
                     if t > 0:
@@ -122,7 +150,9 @@ class StackedLSTM:
                 totals[k].baddbmm_(gates, layer.z[t].transpose(1, 2))
                 torch.bmm(self.parameters[f"w_{k}"].transpose(1, 2), gates, out=dz)
                 dh[k].copy_(dz[:, h:])
-                cells.add_masked(dh[k - 1].numpy().reshape(-1), dz.numpy().reshape(-1), self._masks[k - 1], 2 * h, s, h, n)
+                cells.add_masked(
+                    dh[k - 1].numpy().reshape(-1), dz.numpy().reshape(-1), self._masks[k - 1], 2 * h, s, h, n
+                )
         self.gradients["w_ih_0"].copy_(torch.bmm(months, self._batch_months.transpose(1, 2)))
         for k in range(self.layers):
             self.gradients["w_hh_0" if k == 0 else f"w_{k}"].copy_(totals[k])

@@ -106,7 +106,9 @@ def _ranks(outcome: FloatArray, mean: FloatArray) -> FloatArray:
     return out
 
 
-def _score(outcome: FloatArray, benchmark: FloatArray, who: _Forecaster, rows: slice, styles: slice, options: ForecastOptions) -> dict[str, float]:
+def _score(
+    outcome: FloatArray, benchmark: FloatArray, who: _Forecaster, rows: slice, styles: slice, options: ForecastOptions
+) -> dict[str, float]:
     y, b, m = outcome[rows, styles], benchmark[rows, styles], who.mean[rows, styles]
     low, high = who.low[rows, styles], who.high[rows, styles]
     good = np.isfinite(y) & np.isfinite(b) & np.isfinite(m)
@@ -119,7 +121,14 @@ def _score(outcome: FloatArray, benchmark: FloatArray, who: _Forecaster, rows: s
         "coverage": float(inside[bounded].mean()) if bounded.any() else np.nan,
         "squared_error_gain": float(((y[good] - b[good]) ** 2 - (y[good] - m[good]) ** 2).sum()),
     }
-    names = ("r2_out_of_sample", "r2_relative", "clark_west_t", "clark_west_p", "diebold_mariano_t", "diebold_mariano_p")
+    names = (
+        "r2_out_of_sample",
+        "r2_relative",
+        "clark_west_t",
+        "clark_west_p",
+        "diebold_mariano_t",
+        "diebold_mariano_p",
+    )
     if months < options.min_score_months:
         return row | dict.fromkeys(names, np.nan)
     # demeaned over all styles a forecaster spoke about, whichever of them are scored here
@@ -145,20 +154,34 @@ def _forecasters(
     cube = forecast_cube(expert_forecasts, style_returns, options.experts)
     width = float(norm.ppf(0.5 + options.interval_level / 2.0))
     out = [
-        _Forecaster(name, cube.mean[e], cube.mean[e] - width * cube.standard_error[e], cube.mean[e] + width * cube.standard_error[e])
+        _Forecaster(
+            name,
+            cube.mean[e],
+            cube.mean[e] - width * cube.standard_error[e],
+            cube.mean[e] + width * cube.standard_error[e],
+        )
         for e, name in enumerate(cube.experts)
     ]
     # one sample for all: the months in which some expert has an opinion
     opinions = [np.isfinite(cube.mean[e]).any(axis=1) for e, name in enumerate(cube.experts) if name != "zero"]
     spoken = np.any(opinions, axis=0)[:, None] if opinions else np.ones((len(cube.calendar), 1), bool)
     calendar = cube.calendar
-    wide = [mixture.pivot(index="month", columns="style", values=c).reindex(index=calendar, columns=list(STYLES)) for c in ("mean", "low", "high")]
+    wide = [
+        mixture.pivot(index="month", columns="style", values=c).reindex(index=calendar, columns=list(STYLES))
+        for c in ("mean", "low", "high")
+    ]
     out.append(_Forecaster(MIXTURE, *(frame.to_numpy(float) for frame in wide)))
-    return cube.returns, [_Forecaster(who.name, *(np.where(spoken, v, np.nan) for v in (who.mean, who.low, who.high))) for who in out]
+    return cube.returns, [
+        _Forecaster(who.name, *(np.where(spoken, v, np.nan) for v in (who.mean, who.low, who.high))) for who in out
+    ]
 
 
 def forecast_scores(
-    expert_forecasts: pd.DataFrame, mixture: pd.DataFrame, style_returns: pd.DataFrame, months: Sequence[pd.Timestamp], options: ForecastOptions
+    expert_forecasts: pd.DataFrame,
+    mixture: pd.DataFrame,
+    style_returns: pd.DataFrame,
+    months: Sequence[pd.Timestamp],
+    options: ForecastOptions,
 ) -> pd.DataFrame:
     """Table forecast_scores: quality of every expert and the mixture over all forecasts whose outcome is known at each of
     ``months``, per style and pooled (``ALL``).

@@ -43,7 +43,9 @@ class MonthlyPanel:
     def position(self, month: pd.Timestamp) -> int:
         """Row of ``month``."""
         if month not in self.calendar:
-            raise ForecastInputError(f"month {month:%Y-%m} is requested, but style_returns ends or starts elsewhere ({self.calendar[0]:%Y-%m} to {self.calendar[-1]:%Y-%m})")
+            raise ForecastInputError(
+                f"month {month:%Y-%m} is requested, but style_returns ends or starts elsewhere ({self.calendar[0]:%Y-%m} to {self.calendar[-1]:%Y-%m})"
+            )
         return int(self.calendar.get_loc(month))
 
     def history(self, end: int, rows: int | None = None) -> History:
@@ -57,11 +59,15 @@ class MonthlyPanel:
 def check_calendar(index: pd.Index, what: str) -> pd.DatetimeIndex:
     """``index`` as first days of consecutive calendar months, or an error that names ``what``."""
     if not isinstance(index, pd.DatetimeIndex) or not len(index):
-        raise ForecastInputError(f"{what}: the index must hold months as datetime64, got {index.dtype} of length {len(index)}")
+        raise ForecastInputError(
+            f"{what}: the index must hold months as datetime64, got {index.dtype} of length {len(index)}"
+        )
     expected = pd.date_range(index[0], periods=len(index), freq="MS")
     if not index.equals(expected):
         wrong = next((i for i, (a, b) in enumerate(zip(index, expected, strict=False)) if a != b), 0)
-        raise ForecastInputError(f"{what}: months must be consecutive first days, but position {wrong} is {index[wrong]}")
+        raise ForecastInputError(
+            f"{what}: months must be consecutive first days, but position {wrong} is {index[wrong]}"
+        )
     return index
 
 
@@ -76,7 +82,9 @@ def style_matrix(style_returns: pd.DataFrame) -> FloatArray:
         first = int(np.argmax(known)) if known.any() else len(known)
         if not known[first:].all():
             gap = first + int(np.argmin(known[first:]))
-            raise ForecastInputError(f"style_returns: {name} has a gap in {style_returns.index[gap]:%Y-%m}; only months before a style exists may be missing")
+            raise ForecastInputError(
+                f"style_returns: {name} has a gap in {style_returns.index[gap]:%Y-%m}; only months before a style exists may be missing"
+            )
         if np.isinf(values[:, k]).any():
             raise ForecastInputError(f"style_returns: {name} holds an infinite return")
     return values
@@ -91,15 +99,21 @@ def monthly_panel(style_returns: pd.DataFrame, market: pd.DataFrame) -> MonthlyP
         raise ForecastInputError(f"market has no column {unknown}; it needs {list(MARKET_FEATURES)}")
     absent = calendar.difference(check_calendar(market.index, "market"))
     if len(absent):
-        raise ForecastInputError(f"market has no row for {absent[0]:%Y-%m} ({len(absent)} months absent); unknown features must be rows of NaN")
+        raise ForecastInputError(
+            f"market has no row for {absent[0]:%Y-%m} ({len(absent)} months absent); unknown features must be rows of NaN"
+        )
     features = market.loc[calendar, list(MARKET_FEATURES)].to_numpy(dtype=np.float64)
     if np.isinf(features).any():
-        raise ForecastInputError(f"market: {MARKET_FEATURES[int(np.argmax(np.isinf(features).any(axis=0)))]} holds an infinity")
+        raise ForecastInputError(
+            f"market: {MARKET_FEATURES[int(np.argmax(np.isinf(features).any(axis=0)))]} holds an infinity"
+        )
     alive = (~np.isnan(styles)).any(axis=1)
     first = int(np.argmax(alive)) if alive.any() else len(alive)
     if first == len(alive):
         raise ForecastInputError("style_returns holds no return at all")
-    return MonthlyPanel(calendar[first:], STYLES, np.ascontiguousarray(styles[first:]), np.ascontiguousarray(features[first:]))
+    return MonthlyPanel(
+        calendar[first:], STYLES, np.ascontiguousarray(styles[first:]), np.ascontiguousarray(features[first:])
+    )
 
 
 def _simple_expert(name: str, options: ForecastOptions) -> Expert:
@@ -130,7 +144,11 @@ def _long(month: pd.Timestamp, expert: str, mean: FloatArray, error: FloatArray)
 
 
 def _run_networks(
-    panel: MonthlyPanel, rows: Sequence[int], options: ForecastOptions, network_options: NetworkOptions, done: Callable[[], None]
+    panel: MonthlyPanel,
+    rows: Sequence[int],
+    options: ForecastOptions,
+    network_options: NetworkOptions,
+    done: Callable[[], None],
 ) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
     """Forecast and latent frames of every network expert and month; the import of torch happens here."""
     names = [name for name in options.experts if name.startswith(NETWORK_PREFIX)]
@@ -147,13 +165,20 @@ def _run_networks(
                 groups.setdefault((fit, name), []).append(row)
     tasks = [
         NetworkTask(
-            "lstm" if name == "network_lstm" else "transformer", panel.history(fit, window),
-            tuple(panel.history(row, options.lookback) for row in members), options.lookback, network_options,
+            "lstm" if name == "network_lstm" else "transformer",
+            panel.history(fit, window),
+            tuple(panel.history(row, options.lookback) for row in members),
+            options.lookback,
+            network_options,
         )
         for (fit, name), members in groups.items()
     ]
     answers = run_tasks(tasks, network_options.workers, done)
-    found = {(row, name): forecast for ((_, name), members), answer in zip(groups.items(), answers, strict=True) for row, forecast in zip(members, answer, strict=True)}
+    found = {
+        (row, name): forecast
+        for ((_, name), members), answer in zip(groups.items(), answers, strict=True)
+        for row, forecast in zip(members, answer, strict=True)
+    }
     forecasts: list[pd.DataFrame] = []
     latent: list[pd.DataFrame] = []
     nothing = np.full(len(STYLES), np.nan)
@@ -166,9 +191,18 @@ def _run_networks(
             forecast = found[row, name]
             fit = refit_row(panel, row, options.refit_every)
             enough = _enough(panel.styles[: fit + 1], options)
-            forecasts.append(_long(month, name, np.where(enough, forecast.mean, np.nan), np.where(enough, forecast.standard_error, np.nan)))
+            forecasts.append(
+                _long(
+                    month,
+                    name,
+                    np.where(enough, forecast.mean, np.nan),
+                    np.where(enough, forecast.standard_error, np.nan),
+                )
+            )
             dimensions = np.arange(len(forecast.latent), dtype=np.int32)
-            latent.append(pd.DataFrame({"month": month, "expert": name, "dimension": dimensions, "value": forecast.latent}))
+            latent.append(
+                pd.DataFrame({"month": month, "expert": name, "dimension": dimensions, "value": forecast.latent})
+            )
     return forecasts, latent
 
 
@@ -197,7 +231,9 @@ def _check_options(options: ForecastOptions) -> None:
     if len(set(options.experts)) != len(options.experts):
         raise ForecastInputError(f"forecast option experts names an expert twice: {list(options.experts)}")
     if options.window == "rolling" and options.rolling_months < options.min_train_months:
-        raise ForecastInputError(f"forecast option rolling_months={options.rolling_months} is shorter than min_train_months={options.min_train_months}")
+        raise ForecastInputError(
+            f"forecast option rolling_months={options.rolling_months} is shorter than min_train_months={options.min_train_months}"
+        )
 
 
 def expert_forecasts(
@@ -251,8 +287,19 @@ def expert_forecasts(
         frames += _run_simple(panel, row, options)
         done()
     network_frames, latent_frames = _run_networks(panel, rows, options, network_options, done)
-    empty = pd.DataFrame({"month": pd.Series(dtype="datetime64[ns]"), "expert": pd.Series(dtype=object), "dimension": pd.Series(dtype=np.int32), "value": pd.Series(dtype=float)})
-    forecasts = pd.concat(frames + network_frames, ignore_index=True) if rows else pd.DataFrame(columns=EXPERT_FORECASTS.stored_names)
+    empty = pd.DataFrame(
+        {
+            "month": pd.Series(dtype="datetime64[ns]"),
+            "expert": pd.Series(dtype=object),
+            "dimension": pd.Series(dtype=np.int32),
+            "value": pd.Series(dtype=float),
+        }
+    )
+    forecasts = (
+        pd.concat(frames + network_frames, ignore_index=True)
+        if rows
+        else pd.DataFrame(columns=EXPERT_FORECASTS.stored_names)
+    )
     latent = pd.concat(latent_frames, ignore_index=True) if latent_frames else empty
     return ExpertForecastResult(
         forecasts.sort_values(list(EXPERT_FORECASTS.key), ignore_index=True)[EXPERT_FORECASTS.stored_names],

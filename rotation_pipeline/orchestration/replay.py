@@ -9,7 +9,7 @@ the whole history: a stage that reads past t gives other rows at t when there is
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -73,15 +73,22 @@ def compare(table: Table, full: pl.DataFrame, replayed: pl.DataFrame) -> tuple[i
     return max(only_left.height, only_right.height, 1), f"only in the {side} database: {shown.head(1).to_dicts()[:1]}"
 
 
-def cut(full: Warehouse, into: Warehouse, month: date) -> None:
-    """Fill an empty database with what was stored before ``month`` was computed: nothing of ``month`` or after it."""
+def cut(full: Warehouse, into: Warehouse, month: date, produced: Collection[str]) -> None:
+    """Fill an empty database with what was known when ``month`` was computed.
+
+    Tables the replayed stages produce end before ``month``; the others, their inputs, end with it.
+    """
     for name, table in catalog().items():
         if table.view or table.schema == "truth":
             continue
-        rows = full.read(name, last=add_months(month, -1))
+        rows = full.read(name, last=add_months(month, -1) if name in produced else month)
         if rows.height:
-            months = [rows["month"].min(), rows["month"].max()]
-            into.write({name: rows}, months, "replay")  # type: ignore[arg-type]  # both are dates
+            into.write({name: rows}, _span(rows), "replay")
+
+
+def _span(rows: pl.DataFrame) -> list[date]:
+    months = rows["month"].unique().sort().to_list()
+    return [months[0], months[-1]]
 
 
 def replay_month(full: Warehouse, settings: Settings, source: Source, month: date, graph: Sequence[Stage]) -> list[Comparison]:
@@ -90,7 +97,7 @@ def replay_month(full: Warehouse, settings: Settings, source: Source, month: dat
     with tempfile.TemporaryDirectory(prefix="rotation-replay-") as folder:
         path = Path(folder) / "cut.duckdb"
         with open_warehouse(path, threads=settings.threads) as small:
-            cut(full, small, month)
+            cut(full, small, month, {name for stage in graph for name in stage.tables})
             run_id = record(small, settings, source)
             for stage in graph:
                 if not stage.months(settings, [month]) or all(table_named(name).view for name in stage.tables):
@@ -164,7 +171,7 @@ def verify_leak_is_caught(full: Warehouse, settings: Settings, months: Sequence[
             for name in sorted(names):
                 rows = full.read(name)
                 if rows.height:
-                    copy.write({name: rows}, [rows["month"].min(), rows["month"].max()], "replay")  # type: ignore[arg-type]
+                    copy.write({name: rows}, _span(rows), "replay")
             run_id = record(copy, settings, source)
             for month in months:
                 run_stage(leaking, Work(copy, settings, source, run_id, [month]))

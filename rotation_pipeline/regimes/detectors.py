@@ -22,6 +22,7 @@ _NAMED: dict[str, tuple[float, float, float, float]] = {
     "turnover_ratio": (0.3, 0.0, -0.3, 1.2),
     "drawdown": (0.6, -1.2, 0.0, 0.3),
     "trend": (0.8, -1.0, -0.3, 1.2),
+    "half_year_trend": (0.8, -1.0, -0.3, 1.2),
 }
 """Where a regime stands by the meaning of its name, in standard deviations of the feature from its mean. Rough on
 purpose: as the centre of a prior they only tell the states apart while there is little data."""

@@ -8,7 +8,9 @@ from rotation_pipeline.market.tables import DAY
 from rotation_pipeline.regimes.names import REGIMES
 
 _INDEX = ("intermediate.index_daily.ret", "intermediate.index_daily.amount", "intermediate.index_daily.close")
-FEATURE_COLUMNS = ("index_return", "volatility", "downside_deviation", "turnover_ratio", "drawdown", "trend")
+FEATURE_COLUMNS = (
+    "index_return", "volatility", "downside_deviation", "turnover_ratio", "drawdown", "trend", "half_year_trend",
+)
 _FEATURES = tuple(f"intermediate.index_features.{name}" for name in FEATURE_COLUMNS)
 DETECTORS = ("hmm", "kmeans")
 DETECTOR = Column("detector", "VARCHAR", "category", "regime detector", allowed=DETECTORS)
@@ -35,7 +37,8 @@ FEATURES = Table(
             Column("downside_deviation", "DOUBLE", "fraction per year", "root mean square of the negative part of the last 21 daily returns × √244", "too little history", minimum=0.0),
             Column("turnover_ratio", "DOUBLE", "ratio", "mean amount of the last 21 sessions / that of the last 244", "too little history or no amounts", minimum=0.0),
             Column("drawdown", "DOUBLE", "fraction", "close / highest close of the last 244 sessions − 1", "too little history", minimum=-1.0, maximum=0.0),
-            Column("trend", "DOUBLE", "fraction", "close / mean close of the last 122 sessions − 1", "too little history", minimum=-1.0),
+            Column("trend", "DOUBLE", "fraction", "close / mean close of the last 244 sessions − 1", "too little history", minimum=-1.0),
+            Column("half_year_trend", "DOUBLE", "fraction", "close / mean close of the last 122 sessions − 1", "too little history", minimum=-1.0),
         ),
         *_INDEX,
     ),

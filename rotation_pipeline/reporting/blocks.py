@@ -127,20 +127,17 @@ SHOWCASES = (
 )
 
 
-def chart(data: ReportData, words: Words, draw: ChartFunction, *needs: str, log_toggle: bool = False) -> Chart | Note:
-    """Draw a chart over the months of its first table, or say which of the tables it needs has no rows."""
+def chart(
+    data: ReportData, words: Words, draw: ChartFunction, *needs: str, log_toggle: bool = False, newest: bool = False
+) -> Chart | Note:
+    """Draw a chart over the months (``newest``: the last one) of its first table, or say which of the tables it needs has no rows."""
     for table in needs:
         if data.history(table).empty:
             return empty_note(data, words, table)
     name = draw.__name__
+    sample = data.latest(needs[0]) if newest else data.history(needs[0])
     return _finished(
-        name,
-        words(f"chart.{name}"),
-        words(f"chart.{name}.how"),
-        data.history(needs[0]),
-        draw(data, words),
-        words,
-        log_toggle,
+        name, words(f"chart.{name}"), words(f"chart.{name}.how"), sample, draw(data, words), words, log_toggle
     )
 
 
@@ -158,7 +155,9 @@ def empty_note(data: ReportData, words: Words, name: str) -> Note:
 
 
 def sample_text(frame: pd.DataFrame, words: Words) -> str:
-    """First and last month of a frame and how many months it holds."""
+    """First and last month of a frame and how many months it holds; a single month by itself."""
+    if frame["month"].nunique() == 1:
+        return month_text(frame["month"].iloc[0])
     return words(
         "sample",
         start=month_text(frame["month"].min()),

@@ -160,7 +160,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "table.trials": ("Configurations ever evaluated", "评估过的全部配置"),
     "table.trials.how": (
         "The deflated Sharpe ratio counts them all; Sharpe ratios here are per month, net.",
-        "收缩夏普比率计入全部配置；此处夏普为月度、净值。",
+        "去膨胀夏普比率计入全部配置；此处夏普为月度、净值。",
     ),
     "table.settings": ("Settings", "设置"),
     "table.settings.how": ("Every tunable of the run, seeds included.", "本次运行的全部参数，含随机种子。"),

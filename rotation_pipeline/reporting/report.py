@@ -81,7 +81,7 @@ def sections(data: ReportData, words: Words) -> list[Section]:
     """The page's parts in order, the verdict first."""
     built: list[tuple[str, list[Block]]] = [
         ("verdict", _verdict(data, words)),
-        ("now", [*now(data, words), chart(data, words, charts.weights_now, "weights")]),
+        ("now", [*now(data, words), chart(data, words, charts.weights_now, "weights", newest=True)]),
         ("performance", _performance(data, words)),
         (
             "weights",
@@ -166,7 +166,7 @@ def _costs(data: ReportData, words: Words) -> list[Block]:
         chart(data, words, charts.cost_sensitivity, "backtest", "measures"),
         table(data, words, sheets.costs, "measures"),
         table(data, words, sheets.by_regime, "measures"),
-        chart(data, words, charts.yearly_excess, "backtest"),
+        chart(data, words, charts.yearly_excess, "backtest", "measures"),
         table(data, words, sheets.by_year, "measures"),
     ]
 

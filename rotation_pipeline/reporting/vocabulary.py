@@ -53,7 +53,7 @@ VOCABULARY: dict[str, tuple[str, str]] = {
     "statistic.sharpe_difference_bootstrap": ("Difference of Sharpe ratios, bootstrap", "夏普之差（自助法）"),
     "statistic.sharpe_difference_adjusted": ("The same, p adjusted for all comparisons", "同上，p 值经多重校正"),
     "statistic.probabilistic_sharpe": ("Probabilistic Sharpe ratio", "概率夏普比率"),
-    "statistic.deflated_sharpe": ("Deflated Sharpe ratio", "收缩夏普比率"),
+    "statistic.deflated_sharpe": ("Deflated Sharpe ratio", "去膨胀夏普比率"),
     "statistic.minimum_track_record": ("Track record needed, years", "所需记录长度（年）"),
     "statistic.excess_return": ("Mean excess p.a.", "年均超额"),
     "labelling.filtered": ("Known at the time", "当时可知"),

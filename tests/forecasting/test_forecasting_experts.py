@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from rotation_pipeline.forecasting.experts import (
-    Expert, FactorMomentum, HistoricalMean, History, PooledRidge, Zero, expanding_means, root_mean_square,
+    Expert,
+    FactorMomentum,
+    HistoricalMean,
+    History,
+    PooledRidge,
+    Zero,
+    expanding_means,
+    root_mean_square,
 )
 from rotation_pipeline.forecasting.options import ForecastOptions
 
@@ -83,7 +90,9 @@ def test_factor_momentum_finds_planted_momentum_and_reversal() -> None:
 def test_ridge_solves_what_sklearn_solves() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(80, 12)), rng.normal(size=80)
-    np.testing.assert_allclose(PooledRidge._solve(x, y, 7.0), Ridge(alpha=7.0, fit_intercept=False).fit(x, y).coef_, atol=1e-10)
+    np.testing.assert_allclose(
+        PooledRidge._solve(x, y, 7.0), Ridge(alpha=7.0, fit_intercept=False).fit(x, y).coef_, atol=1e-10
+    )
 
 
 def test_ridge_learns_a_market_driver_and_shrinks_noise() -> None:

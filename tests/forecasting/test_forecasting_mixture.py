@@ -27,9 +27,21 @@ def panel(months: int, seed: int, skill: float = 0.0, noise: float = 0.03) -> tu
     premium = rng.normal(0.0, 0.02, (months, 5))
     returns = rng.normal(0.0, noise, (months, 5))
     returns[1:] += skill * premium[:-1]
-    means = {"zero": np.zeros((months, 5)), "historical_mean": rng.normal(0.0, 0.01, (months, 5)), "factor_momentum": premium}
+    means = {
+        "zero": np.zeros((months, 5)),
+        "historical_mean": rng.normal(0.0, 0.01, (months, 5)),
+        "factor_momentum": premium,
+    }
     frames = [
-        pd.DataFrame({"month": np.repeat(index, 5), "expert": name, "style": list(STYLES) * months, "mean": values.ravel(), "standard_error": noise})
+        pd.DataFrame(
+            {
+                "month": np.repeat(index, 5),
+                "expert": name,
+                "style": list(STYLES) * months,
+                "mean": values.ravel(),
+                "standard_error": noise,
+            }
+        )
         for name, values in means.items()
     ]
     forecasts = pd.concat(frames).sort_values(["month", "expert", "style"], ignore_index=True)
@@ -77,10 +89,14 @@ def test_weights_and_forecast_follow_the_recursion() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10_000), st.floats(-2.0, 2.0), st.floats(0.5, 0.95), st.floats(0.01, 0.5), st.floats(0.0, 10.0))
-def test_weights_sum_to_one_and_zero_keeps_its_floor(seed: int, skill: float, prior: float, share: float, rate: float) -> None:
+def test_weights_sum_to_one_and_zero_keeps_its_floor(
+    seed: int, skill: float, prior: float, share: float, rate: float
+) -> None:
     forecasts, returns = panel(25, seed, skill)
     options = ForecastOptions(experts=EXPERTS, zero_prior=prior, fixed_share=share, learning_rate=rate)
-    weights = mix(forecasts, returns, list(returns.index), options).expert_weights.pivot(index="month", columns="expert", values="weight")
+    weights = mix(forecasts, returns, list(returns.index), options).expert_weights.pivot(
+        index="month", columns="expert", values="weight"
+    )
     np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-12)
     assert (weights >= 0.0).all(axis=None)
     assert (weights["zero"] >= share * prior - 1e-12).all()
@@ -102,7 +118,11 @@ def test_month_alone_in_range_and_on_cut_data_are_the_same_bits() -> None:
     for other in variants:
         for part in ("forecasts", "expert_weights"):
             a, b = (getattr(r, part) for r in (whole, other))
-            pd.testing.assert_frame_equal(a[a["month"] == month].reset_index(drop=True), b[b["month"] == month].reset_index(drop=True), check_exact=True)
+            pd.testing.assert_frame_equal(
+                a[a["month"] == month].reset_index(drop=True),
+                b[b["month"] == month].reset_index(drop=True),
+                check_exact=True,
+            )
 
 
 def test_skill_is_found_and_noise_returns_to_the_zero_tilt() -> None:

@@ -13,7 +13,9 @@ import torch
 from rotation_pipeline.forecasting import cells, network
 from rotation_pipeline.forecasting.options import NetworkOptions
 
-SMALL = NetworkOptions(hidden=8, attention_heads=2, feed_forward=12, head_hidden=4, seeds=3, epochs=6, patience=20, dropout=0.0)
+SMALL = NetworkOptions(
+    hidden=8, attention_heads=2, feed_forward=12, head_hidden=4, seeds=3, epochs=6, patience=20, dropout=0.0
+)
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "bench_forecasting_network.py"
 
 
@@ -87,7 +89,9 @@ def test_clipping_and_adamw_equal_torch() -> None:
 def test_same_seed_same_bits_and_other_month_other_numbers(encoder: network.Encoder) -> None:
     options = NetworkOptions(**{**SMALL.__dict__, "dropout": 0.3})
     styles, market = history()
-    a, b, c = (network.FittedNetworks(encoder, styles, market, 2020, m, 12, options).predict(styles, market) for m in (3, 3, 4))
+    a, b, c = (
+        network.FittedNetworks(encoder, styles, market, 2020, m, 12, options).predict(styles, market) for m in (3, 3, 4)
+    )
     assert a.mean.tobytes() == b.mean.tobytes()
     assert a.standard_error.tobytes() == b.standard_error.tobytes()
     assert a.latent.tobytes() == b.latent.tobytes()
@@ -98,7 +102,9 @@ def test_same_seed_same_bits_and_other_month_other_numbers(encoder: network.Enco
 @pytest.mark.parametrize("encoder", network.ENCODERS)
 def test_a_seed_that_stops_or_is_absent_changes_no_other(encoder: network.Encoder) -> None:
     styles, market = learnable(60)
-    many = NetworkOptions(**{**SMALL.__dict__, "dropout": 0.2, "seeds": 6, "patience": 1, "epochs": 12, "learning_rate": 0.02})
+    many = NetworkOptions(
+        **{**SMALL.__dict__, "dropout": 0.2, "seeds": 6, "patience": 1, "epochs": 12, "learning_rate": 0.02}
+    )
     few = NetworkOptions(**{**many.__dict__, "seeds": 2})
     trained = [network.FittedNetworks(encoder, styles, market, 2020, 3, 12, o).trained for o in (many, few)]
     left = [len(loss) for loss in trained[0].losses]
@@ -115,7 +121,9 @@ def test_best_parameters_are_those_of_the_best_epoch() -> None:
     seed = int(np.argmin(np.abs(long.trained.best_epoch - 8)))
     best = int(long.trained.best_epoch[seed])
     assert 0 < best < 15
-    short = network.FittedNetworks("transformer", styles, market, 2020, 3, 12, NetworkOptions(**{**options.__dict__, "epochs": best}))
+    short = network.FittedNetworks(
+        "transformer", styles, market, 2020, 3, 12, NetworkOptions(**{**options.__dict__, "epochs": best})
+    )
     np.testing.assert_array_equal(long.trained.parameters[seed].numpy(), short.trained.parameters[seed].numpy())
 
 

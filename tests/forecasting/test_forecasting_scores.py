@@ -12,12 +12,19 @@ from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting.mixture import mix
 from rotation_pipeline.forecasting.options import ForecastOptions
 from rotation_pipeline.forecasting.scores import (
-    clark_west, diebold_mariano, forecast_scores, hit_rate, out_of_sample_r2, rank_correlation,
+    clark_west,
+    diebold_mariano,
+    forecast_scores,
+    hit_rate,
+    out_of_sample_r2,
+    rank_correlation,
 )
 from rotation_pipeline.forecasting.tables import SCORES
 from rotation_pipeline.forecasting.walk_forward import expert_forecasts
 
-OPTIONS = ForecastOptions(min_train_months=20, min_score_months=6, experts=("zero", "historical_mean", "factor_momentum"))
+OPTIONS = ForecastOptions(
+    min_train_months=20, min_score_months=6, experts=("zero", "historical_mean", "factor_momentum")
+)
 
 
 def test_clark_west_is_the_regression_on_a_constant() -> None:
@@ -53,7 +60,9 @@ def test_diebold_mariano_is_the_corrected_mean_test(horizon: int) -> None:
     rng = np.random.default_rng(2)
     a, b = rng.normal(size=80) ** 2, rng.normal(size=80) ** 2 * 0.8
     uniform = sm.stats.sandwich_covariance.weights_uniform
-    fit = sm.OLS(a - b, np.ones(80)).fit(cov_type="HAC", cov_kwds={"maxlags": horizon - 1, "weights_func": uniform, "use_correction": False})
+    fit = sm.OLS(a - b, np.ones(80)).fit(
+        cov_type="HAC", cov_kwds={"maxlags": horizon - 1, "weights_func": uniform, "use_correction": False}
+    )
     correction = (80 + 1 - 2 * horizon + horizon * (horizon - 1) / 80) / 80
     statistic, p = diebold_mariano(a, b, horizon)
     assert statistic == pytest.approx(fit.tvalues[0] * np.sqrt(correction))
@@ -90,7 +99,9 @@ def test_table_holds_the_numbers_one_computes_by_hand(made: tuple[pd.DataFrame, 
     month = styles.index[40]
     scores = forecast_scores(forecasts, mixture, styles, [month], OPTIONS).set_index(["expert", "style"])
     assert len(scores) == 4 * 6
-    wide = forecasts[forecasts["expert"] == "factor_momentum"].pivot(index="month", columns="style", values="mean")[list(STYLES)]
+    wide = forecasts[forecasts["expert"] == "factor_momentum"].pivot(index="month", columns="style", values="mean")[
+        list(STYLES)
+    ]
     rows = range(19, 40)  # 20 months of history stamp the first forecast; the outcome of row 39 is row 40
     y = styles.to_numpy()[20:41]
     m = wide.to_numpy()[19:40]
@@ -100,7 +111,9 @@ def test_table_holds_the_numbers_one_computes_by_hand(made: tuple[pd.DataFrame, 
     assert got["r2_out_of_sample"] == pytest.approx(1 - ((y - m) ** 2).sum() / ((y - b) ** 2).sum())
     assert got["squared_error_gain"] == pytest.approx(((y - b) ** 2).sum() - ((y - m) ** 2).sum())
     assert got["hit_rate"] == pytest.approx((np.sign(y) == np.sign(m)).mean())
-    assert got["rank_correlation"] == pytest.approx(np.mean([spearmanr(a, c).statistic for a, c in zip(y, m, strict=True)]))
+    assert got["rank_correlation"] == pytest.approx(
+        np.mean([spearmanr(a, c).statistic for a, c in zip(y, m, strict=True)])
+    )
     ry, rm = y - y.mean(axis=1, keepdims=True), m - m.mean(axis=1, keepdims=True)
     assert got["r2_relative"] == pytest.approx(1 - ((ry - rm) ** 2).sum() / (ry**2).sum())
     val = scores.loc[("factor_momentum", "VAL")]
@@ -119,7 +132,9 @@ def test_zero_mean_and_mixture_rows(made: tuple[pd.DataFrame, pd.DataFrame, pd.D
     assert np.isnan(scores.loc[("zero", "ALL"), "hit_rate"])
     assert scores.loc[("zero", "ALL"), "r2_relative"] == 0.0
     assert scores["months"].eq(21).all()
-    rows = mixture.merge(styles.shift(-1).rename_axis(columns="style").stack().rename("outcome").reset_index(), on=["month", "style"])
+    rows = mixture.merge(
+        styles.shift(-1).rename_axis(columns="style").stack().rename("outcome").reset_index(), on=["month", "style"]
+    )
     rows = rows[(rows["month"] >= styles.index[19]) & (rows["month"] < styles.index[40])]
     inside = ((rows["outcome"] >= rows["low"]) & (rows["outcome"] <= rows["high"])).mean()
     assert scores.loc[("mixture", "ALL"), "coverage"] == pytest.approx(inside)

@@ -79,7 +79,9 @@ def test_refits_follow_the_calendar_and_use_current_inputs() -> None:
     whole = expert_forecasts(styles, market, months, options, NETWORKS)
     alone = expert_forecasts(styles.loc[: months[1]], market.loc[: months[1]], [months[1]], options, NETWORKS)
     pd.testing.assert_frame_equal(at(whole.forecasts, months[1]), alone.forecasts, check_exact=True)
-    every = expert_forecasts(styles, market, months, ForecastOptions(min_train_months=30, experts=("zero", "network_lstm")), NETWORKS)
+    every = expert_forecasts(
+        styles, market, months, ForecastOptions(min_train_months=30, experts=("zero", "network_lstm")), NETWORKS
+    )
     pd.testing.assert_frame_equal(at(whole.forecasts, months[0]), at(every.forecasts, months[0]), check_exact=True)
     latent = whole.latent.groupby("month")["value"].apply(lambda values: tuple(values))
     assert len(set(latent)) == 3
@@ -110,7 +112,9 @@ def test_an_error_in_a_fit_reaches_the_caller_with_its_month(monkeypatch: pytest
     styles, market = inputs(24)
     options = ForecastOptions(min_train_months=20, experts=("zero", "network_lstm"))
     networks = NetworkOptions(**{**NETWORKS.__dict__, "workers": workers})
-    with pytest.raises(training_pool.NetworkTrainingError, match=r"network_lstm, 2017-(09|10): .*raise min_train_months to 25"):
+    with pytest.raises(
+        training_pool.NetworkTrainingError, match=r"network_lstm, 2017-(09|10): .*raise min_train_months to 25"
+    ):
         expert_forecasts(styles, market, list(styles.index[20:22]), options, networks)
 
 

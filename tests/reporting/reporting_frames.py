@@ -36,7 +36,7 @@ class FixedVerdict:
             return (
                 "扣除成本后，没有证据表明策略优于静态等权。",
                 "夏普比率之差 0.08，95 % 区间 −0.31 至 0.44，p = 0.680；年均超额 0.40 %。",
-                "计入 3 个试验过的配置后，结果不可信：收缩夏普比率为 0.41。",
+                "计入 3 个试验过的配置后，结果不可信：去膨胀夏普比率为 0.41。",
             )
         return (
             "The strategy is not shown to be better than static equal weight after costs.",

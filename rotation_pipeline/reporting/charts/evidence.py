@@ -168,7 +168,8 @@ def data_coverage(data: ReportData, words: Words) -> go.Figure:
     places = {month: place for place, month in enumerate(months)}
     for name, month, stored in zip(labels(rows, "table_name"), rows["month"], floats(rows, "rows"), strict=True):
         cell = names.index(name), places[stamp(month)]
-        counts[cell] = stored + np.nan_to_num(counts[cell])
+        if stored > 0.0:
+            counts[cell] = stored + np.nan_to_num(counts[cell])
     usual = [float(np.median(line[line > 0])) if (line > 0).any() else 1.0 for line in counts]
     figure = canvas(data, words, height=80 + 24 * len(names), legend=False)
     figure.add_trace(
