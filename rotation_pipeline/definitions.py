@@ -15,7 +15,7 @@ from rotation_pipeline.settings import Settings, load_settings
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The graph under ``settings``."""
     partitions = monthly(settings)
-    jobs = build_jobs(partitions)
+    jobs = build_jobs()
     duckdb = DuckDBResource(
         database=str(settings.database_path.resolve()), connection_config={"threads": settings.threads}
     )

@@ -85,7 +85,7 @@ class StackedTransformer:
             key, value = self._linear(normed, f"qkv_w_{k}", d).split(d, -1)
         else:
             query, key, value = self._linear(normed, f"qkv_w_{k}").split(d, -1)
-        mixed = functional.scaled_dot_product_attention(*(self._split(part) for part in (query, key, value)))
+        mixed = functional.scaled_dot_product_attention(self._split(query), self._split(key), self._split(value))
         x = x + self._linear(mixed.transpose(1, 2).reshape(x.shape), f"out_w_{k}")
         up = torch.relu(self._linear(self._norm(x, f"norm2_?_{k}"), f"up_w_{k}"))
         return x + self._linear(up, f"down_w_{k}")

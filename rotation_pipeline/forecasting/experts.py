@@ -9,6 +9,7 @@ one-month-ahead errors, recomputed from the history with nothing later than each
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -199,7 +200,7 @@ class PooledRidge:
     def _solve(x: FloatArray, y: FloatArray, penalty: float) -> FloatArray:
         gram = x.T @ x
         gram[np.diag_indices_from(gram)] += penalty
-        return np.linalg.solve(gram, x.T @ y)
+        return np.asarray(np.linalg.solve(gram, x.T @ y), dtype=np.float64)
 
     def _panel(
         self, history: History, scale: FloatArray, months: range
@@ -229,7 +230,7 @@ class PooledRidge:
         candidates = sorted(self._options.ridge_penalties, reverse=True)
         squares = np.zeros(len(candidates))
         count = 0
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges):
             # a row stamped s has its outcome at s + 1, known before a forecast made at ``start`` if s < start
             past, fold = when < start, (when >= start) & (when < stop)
             if not past.any() or not fold.any():

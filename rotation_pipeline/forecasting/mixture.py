@@ -28,9 +28,10 @@ from scipy.stats import norm
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting.experts import root_mean_square
+from rotation_pipeline.forecasting.frames import as_months, month_at, numbers, row_of, select, stored, texts
 from rotation_pipeline.forecasting.options import ForecastOptions
 from rotation_pipeline.forecasting.tables import EXPERT_WEIGHTS, FORECASTS
-from rotation_pipeline.forecasting.walk_forward import ForecastInputError, check_calendar, style_matrix
+from rotation_pipeline.forecasting.walk_forward import ForecastInputError, check_calendar, check_options, style_matrix
 
 FloatArray = NDArray[np.float64]
 
@@ -60,29 +61,29 @@ def forecast_cube(expert_forecasts: pd.DataFrame, style_returns: pd.DataFrame, e
     """Arrange rows of table expert_forecasts on the calendar of ``style_returns``; months outside it are an error."""
     calendar = check_calendar(style_returns.index, "style_returns")
     returns = style_matrix(style_returns)
-    frame = expert_forecasts[expert_forecasts["expert"].isin(list(experts))]
-    if frame.duplicated(["month", "expert", "style"]).any():
-        twice = frame[frame.duplicated(["month", "expert", "style"])].iloc[0]
-        raise ForecastInputError(
-            f"expert_forecasts holds {twice['expert']}, {twice['style']} twice for {twice['month']:%Y-%m}"
-        )
-    t = calendar.get_indexer(pd.DatetimeIndex(frame["month"]))
+    frame = select(expert_forecasts, [name in experts for name in texts(expert_forecasts, "expert")])
+    months = pd.DatetimeIndex(frame["month"])
+    t = calendar.get_indexer(months)
     if (t < 0).any():
-        raise ForecastInputError(
-            f"expert_forecasts has {frame['month'].iloc[int(np.argmax(t < 0))]:%Y-%m}, style_returns does not"
-        )
-    e = pd.Index(list(experts)).get_indexer(frame["expert"])
-    k = pd.Index(STYLES).get_indexer(frame["style"])
+        stray = month_at(months, int(np.argmax(t < 0)))
+        raise ForecastInputError(f"expert_forecasts has {stray:%Y-%m}, style_returns does not")
+    e = pd.Index(list(experts)).get_indexer(pd.Index(texts(frame, "expert")))
+    k = pd.Index(STYLES).get_indexer(pd.Index(texts(frame, "style")))
     if (k < 0).any():
-        raise ForecastInputError(
-            f"expert_forecasts names the style {frame['style'].iloc[int(np.argmax(k < 0))]!r}; known: {list(STYLES)}"
-        )
+        stray = texts(frame, "style")[int(np.argmax(k < 0))]
+        raise ForecastInputError(f"expert_forecasts names the style {stray!r}; known: {list(STYLES)}")
     shape = (len(experts), len(calendar), len(STYLES))
-    mean, error, present = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, bool)
-    mean[e, t, k] = frame["mean"].to_numpy(float)
-    error[e, t, k] = frame["standard_error"].to_numpy(float)
-    present[e, t, k] = True
-    return ForecastCube(calendar, tuple(experts), mean, error, present.all(axis=2), returns)
+    count = np.zeros(shape, np.int64)
+    np.add.at(count, (e, t, k), 1)
+    if (count > 1).any():
+        a, b, c = (int(place[0]) for place in np.nonzero(count > 1))
+        raise ForecastInputError(
+            f"expert_forecasts holds {experts[a]}, {STYLES[c]} twice for {month_at(calendar, b):%Y-%m}"
+        )
+    mean, error = np.full(shape, np.nan), np.full(shape, np.nan)
+    mean[e, t, k] = numbers(frame, "mean")
+    error[e, t, k] = numbers(frame, "standard_error")
+    return ForecastCube(calendar, tuple(experts), mean, error, np.asarray((count == 1).all(axis=2)), returns)
 
 
 def prior_weights(experts: Sequence[str], zero_prior: float) -> FloatArray:
@@ -202,8 +203,8 @@ def _month_rows(cube: ForecastCube, means: FloatArray, row: int, options: Foreca
 def requested_rows(cube: ForecastCube, months: Sequence[pd.Timestamp]) -> list[int]:
     """Rows of ``months`` in order; an error where an expert's forecast of a month is not stored."""
     rows: list[int] = []
-    for month in sorted({pd.Timestamp(m) for m in months}):
-        row = int(cube.calendar.get_indexer(pd.DatetimeIndex([month]))[0])
+    for month in as_months(months):
+        row = row_of(cube.calendar, month)
         if row < 0:
             raise ForecastInputError(f"month {month:%Y-%m} is requested, but style_returns has no such month")
         absent = [name for name, there in zip(cube.experts, cube.present[:, row], strict=True) if not there]
@@ -237,17 +238,18 @@ def mix(
         are null for a style with fewer than six past returns, volatility by its own rule.
     expert_weights: one row per expert; they sum to 1 and zero's is at least fixed_share × zero_prior.
     """
-    if "zero" not in options.experts:
-        raise ForecastInputError("forecast option experts must hold 'zero', the expert the mixture returns to")
+    check_options(options)
     cube = forecast_cube(expert_forecasts, style_returns, options.experts)
     rows = requested_rows(cube, months)
     weights = weight_paths(cube, options)
     means = mixture_means(cube, weights)
+    if not rows:
+        raise ForecastInputError("no month is requested of the mixture")
     forecasts = [_month_rows(cube, means, row, options) for row in rows]
     shares = [
         pd.DataFrame({"month": cube.calendar[row], "expert": cube.experts, "weight": weights[row]}) for row in rows
     ]
     return MixtureResult(
-        pd.concat(forecasts).sort_values(list(FORECASTS.key), ignore_index=True)[FORECASTS.stored_names],
-        pd.concat(shares).sort_values(list(EXPERT_WEIGHTS.key), ignore_index=True)[EXPERT_WEIGHTS.stored_names],
+        stored(pd.concat(forecasts, ignore_index=True), FORECASTS),
+        stored(pd.concat(shares, ignore_index=True), EXPERT_WEIGHTS),
     )

@@ -14,7 +14,7 @@ Ghahramani (2016), Pascanu, Mikolov & Bengio (2013).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -68,7 +68,7 @@ class Sample:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Run torch on one thread, the count all numbers are defined for, and restore the old count afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -174,7 +174,7 @@ class Layout:
                 continue
             shape = self.shapes[name]
             recurrent_part = "embed_w" not in self.shapes and name in self.encoder_names
-            hidden = self.shapes["head_w"][1]
+            hidden = self.shapes["head_w"][-1]
             fan_in = hidden if recurrent_part or len(shape) == 1 else shape[-1]
             bound = 0.02 if name == "position" else 1.0 / math.sqrt(fan_in)
             for s, generator in enumerate(generators):
@@ -287,6 +287,79 @@ def _masks(
     return out
 
 
+class _Batch:
+    """The seeds still in training: parameters, gradient, moments and the two models that share them."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        layout: Layout,
+        sample: Sample,
+        lookback: int,
+        options: NetworkOptions,
+        alive: Tensor,
+        flat: Tensor,
+        moments: tuple[Tensor, Tensor],
+    ) -> None:
+        """``alive``: numbers of the seeds; ``flat`` and ``moments``: seeds × width."""
+        self._build = (encoder, layout, sample, lookback, options)
+        self.alive, self.flat, self.moments = alive, flat, moments
+        self.gradient = torch.zeros_like(flat)
+        self._first = first = sample.targets.shape[1] - sample.validation
+        self.fit, self.stop = (
+            _Model(
+                encoder,
+                layout,
+                flat,
+                self.gradient,
+                sample.months[:, start : start + n + lookback - 1],
+                n,
+                lookback,
+                options.attention_heads,
+            )
+            for start, n in ((0, sample.train), (first, sample.validation))
+        )
+        self._target, self._known = (
+            _padded(v[:, : sample.train], self.fit.windows) for v in (sample.targets, sample.known)
+        )
+        self._stop_target, self._stop_known = (
+            _padded(v[:, first:], self.stop.windows) for v in (sample.targets, sample.known)
+        )
+
+    def step(self, epoch: int, randoms: list[np.random.Generator]) -> NDArray[np.float32]:
+        """One update of every seed; returns the training losses (seeds) before it."""
+        _, _, sample, _, options = self._build
+        mine = [randoms[s] for s in self.alive.tolist()]
+        masks = _masks(mine, options.layers, options.hidden, self.fit.windows, options.dropout)
+        loss, slope = huber(self.fit.forward(masks, True), self._target, self._known, sample.train, options.huber_delta)
+        self.fit.backward(slope)
+        scales = cells.clip_scales(self.gradient.numpy(), np.float32(options.clip))
+        first, second = (moment.numpy() for moment in self.moments)
+        cells.adamw(
+            self.flat.numpy(),
+            self.gradient.numpy(),
+            first,
+            second,
+            scales,
+            epoch,
+            options.learning_rate,
+            options.weight_decay,
+        )
+        return loss.numpy().copy()
+
+    def validate(self) -> tuple[Tensor, Tensor]:
+        """(loss of each seed, forecasts seeds × K × validation windows) on the validation tail."""
+        _, _, sample, _, options = self._build
+        forecast = self.stop.forward(None, False)
+        loss, _ = huber(forecast, self._stop_target, self._stop_known, sample.validation, options.huber_delta)
+        return loss, forecast[:, :, : sample.validation]
+
+    def keeping(self, keep: Tensor) -> _Batch:
+        """The batch without the seeds that have stopped."""
+        first, second = self.moments
+        return _Batch(*self._build, self.alive[keep], self.flat[keep], (first[keep], second[keep]))
+
+
 def train(
     encoder: Encoder,
     sample: Sample,
@@ -298,62 +371,30 @@ def train(
 ) -> Trained:
     """Train all seeds from ``initial`` (seeds × width); each stops after ``patience`` epochs without a better validation
     loss and leaves the batch, which changes no other seed's numbers because every product is a seed's own."""
-    first = len(sample.targets[0]) - sample.validation
-    train_months = sample.months[:, : sample.train + lookback - 1]
-    stop_months = sample.months[:, first : first + sample.validation + lookback - 1]
     best, best_loss = initial.clone(), torch.full((len(initial),), torch.inf)
     best_forecast = np.zeros((len(initial), len(sample.targets), sample.validation), np.float32)
     best_epoch = np.zeros(len(initial), np.int64)
-    alive = torch.arange(len(initial))
-    flat, moments = initial.clone(), [torch.zeros_like(initial), torch.zeros_like(initial)]
+    moments = (torch.zeros_like(initial), torch.zeros_like(initial))
+    batch = _Batch(encoder, layout, sample, lookback, options, torch.arange(len(initial)), initial.clone(), moments)
     losses: list[NDArray[np.float32]] = []
-    models: tuple[_Model, _Model] | None = None
     for epoch in range(options.epochs + 1):
-        if models is None:
-            gradient = torch.zeros_like(flat)
-            models = (
-                _Model(encoder, layout, flat, gradient, train_months, sample.train, lookback, options.attention_heads),
-                _Model(
-                    encoder, layout, flat, gradient, stop_months, sample.validation, lookback, options.attention_heads
-                ),
-            )
-            fit, stop = models
-            target, known = (_padded(v[:, : sample.train], fit.windows) for v in (sample.targets, sample.known))
-            stop_target, stop_known = (_padded(v[:, first:], stop.windows) for v in (sample.targets, sample.known))
         if epoch:
-            masks = _masks(
-                [randoms[s] for s in alive.tolist()], options.layers, options.hidden, fit.windows, options.dropout
-            )
-            loss, slope = huber(fit.forward(masks, True), target, known, sample.train, options.huber_delta)
-            losses.append(loss.numpy().copy())
-            fit.backward(slope)
-            scales = cells.clip_scales(gradient.numpy(), np.float32(options.clip))
-            cells.adamw(
-                flat.numpy(),
-                gradient.numpy(),
-                moments[0].numpy(),
-                moments[1].numpy(),
-                scales,
-                epoch,
-                options.learning_rate,
-                options.weight_decay,
-            )
-        forecast = stop.forward(None, False)
-        loss, _ = huber(forecast, stop_target, stop_known, sample.validation, options.huber_delta)
+            losses.append(batch.step(epoch, randoms))
+        loss, forecast = batch.validate()
         if not bool(torch.isfinite(loss).all()):
             raise FloatingPointError(
                 f"{encoder}: validation loss is not finite at epoch {epoch}; lower the network option learning_rate"
             )
-        better = loss < best_loss[alive]
-        chosen = alive[better]
-        best[chosen], best_loss[chosen] = flat[better], loss[better]
-        best_forecast[chosen.numpy()] = forecast[better][:, :, : sample.validation].numpy()
+        better = loss < best_loss[batch.alive]
+        chosen = batch.alive[better]
+        best[chosen], best_loss[chosen] = batch.flat[better], loss[better]
+        best_forecast[chosen.numpy()] = forecast[better].numpy()
         best_epoch[chosen.numpy()] = epoch
-        keep = torch.from_numpy(epoch - best_epoch[alive.numpy()] < options.patience)
+        keep = torch.from_numpy(epoch - best_epoch[batch.alive.numpy()] < options.patience)
         if not bool(keep.any()):
             break
         if not bool(keep.all()):
-            alive, flat, moments, models = alive[keep], flat[keep], [m[keep] for m in moments], None
+            batch = batch.keeping(keep)
     return Trained(best, best_forecast, best_epoch, losses)
 
 

@@ -17,6 +17,7 @@ from scipy.stats import t as student
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting.experts import column_means
+from rotation_pipeline.forecasting.frames import as_months, row_of, stored
 from rotation_pipeline.forecasting.mixture import forecast_cube, relative
 from rotation_pipeline.forecasting.options import ForecastOptions
 from rotation_pipeline.forecasting.tables import SCORES
@@ -138,12 +139,12 @@ def _score(
     spoken = np.isfinite(tilt_y) & np.isfinite(tilt_m)
     keep = good.any(axis=1)
     masked = [np.where(good, v, np.nan)[keep] for v in (y, b, m)]
-    monthly = [column_means(((masked[0] - v) ** 2).T) for v in masked[1:]]
+    against, own = (column_means(((masked[0] - v) ** 2).T) for v in masked[1:])
     scores = (
         out_of_sample_r2(y[good], m[good], b[good]),
         out_of_sample_r2(tilt_y[spoken], tilt_m[spoken], np.zeros(int(spoken.sum()))),
         *clark_west(*masked),
-        *diebold_mariano(*monthly),
+        *diebold_mariano(against, own),
     )
     return row | dict(zip(names, scores, strict=True))
 
@@ -199,8 +200,8 @@ def forecast_scores(
     benchmark = np.array([column_means(returns[: t + 1]) for t in range(len(returns))])
     ranks = {who.name: _ranks(outcome, who.mean) for who in forecasters}
     records: list[dict[str, object]] = []
-    for month in sorted({pd.Timestamp(m) for m in months}):
-        position = int(calendar.get_indexer(pd.DatetimeIndex([month]))[0])
+    for month in as_months(months):
+        position = row_of(calendar, month)
         if position < 0:
             raise ForecastInputError(f"month {month:%Y-%m} is requested, but style_returns has no such month")
         rows = slice(0, position)
@@ -212,5 +213,6 @@ def forecast_scores(
                 known = known[~np.isnan(known)].copy()
                 rank = float(known.mean()) if style == POOLED and len(known) else np.nan
                 records.append({"month": month, "expert": who.name, "style": style, "rank_correlation": rank, **scores})
-    frame = pd.DataFrame(records, columns=SCORES.stored_names).astype({"months": np.int32})
-    return frame.sort_values(list(SCORES.key), ignore_index=True)
+    if not records:
+        raise ForecastInputError("no month is requested of the scores")
+    return stored(pd.DataFrame(records).astype({"months": np.int32}), SCORES)

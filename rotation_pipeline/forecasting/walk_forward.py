@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting.experts import Expert, FactorMomentum, HistoricalMean, History, PooledRidge, Zero
+from rotation_pipeline.forecasting.frames import as_months, month_at, numbers, row_of, stored
 from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
 from rotation_pipeline.forecasting.tables import EXPERT_FORECASTS, LATENT, MARKET_FEATURES
 
@@ -42,16 +43,17 @@ class MonthlyPanel:
 
     def position(self, month: pd.Timestamp) -> int:
         """Row of ``month``."""
-        if month not in self.calendar:
+        row = row_of(self.calendar, month)
+        if row < 0:
             raise ForecastInputError(
                 f"month {month:%Y-%m} is requested, but style_returns ends or starts elsewhere ({self.calendar[0]:%Y-%m} to {self.calendar[-1]:%Y-%m})"
             )
-        return int(self.calendar.get_loc(month))
+        return row
 
     def history(self, end: int, rows: int | None = None) -> History:
         """The ``rows`` months (default all) that end with row ``end``; copies, so nothing later can be reached."""
         start = 0 if rows is None else max(0, end + 1 - rows)
-        month = self.calendar[end]
+        month = month_at(self.calendar, end)
         part = slice(start, end + 1)
         return History(self.styles[part].copy(), self.market[part].copy(), int(month.year), int(month.month))
 
@@ -76,7 +78,7 @@ def style_matrix(style_returns: pd.DataFrame) -> FloatArray:
     unknown = [name for name in STYLES if name not in style_returns.columns]
     if unknown:
         raise ForecastInputError(f"style_returns has no column {unknown}; it needs {list(STYLES)}")
-    values = np.ascontiguousarray(style_returns[list(STYLES)].to_numpy(dtype=np.float64))
+    values = numbers(style_returns, STYLES)
     for k, name in enumerate(STYLES):
         known = ~np.isnan(values[:, k])
         first = int(np.argmax(known)) if known.any() else len(known)
@@ -102,17 +104,20 @@ def monthly_panel(style_returns: pd.DataFrame, market: pd.DataFrame) -> MonthlyP
         raise ForecastInputError(
             f"market has no row for {absent[0]:%Y-%m} ({len(absent)} months absent); unknown features must be rows of NaN"
         )
-    features = market.loc[calendar, list(MARKET_FEATURES)].to_numpy(dtype=np.float64)
+    features = numbers(market.loc[calendar], MARKET_FEATURES)
     if np.isinf(features).any():
         raise ForecastInputError(
             f"market: {MARKET_FEATURES[int(np.argmax(np.isinf(features).any(axis=0)))]} holds an infinity"
         )
-    alive = (~np.isnan(styles)).any(axis=1)
+    alive = np.asarray((~np.isnan(styles)).any(axis=1))
     first = int(np.argmax(alive)) if alive.any() else len(alive)
     if first == len(alive):
         raise ForecastInputError("style_returns holds no return at all")
     return MonthlyPanel(
-        calendar[first:], STYLES, np.ascontiguousarray(styles[first:]), np.ascontiguousarray(features[first:])
+        pd.DatetimeIndex(calendar[first:]),
+        STYLES,
+        np.ascontiguousarray(styles[first:]),
+        np.ascontiguousarray(features[first:]),
     )
 
 
@@ -131,7 +136,7 @@ def _simple_expert(name: str, options: ForecastOptions) -> Expert:
 def refit_row(panel: MonthlyPanel, row: int, every: int) -> int:
     """Row of the last refit month at or before ``row``: January and every ``every``-th calendar month after it;
     negative if it lies before the data."""
-    return row - (int(panel.calendar[row].month) - 1) % every
+    return row - (month_at(panel.calendar, row).month - 1) % every
 
 
 def _enough(history: FloatArray, options: ForecastOptions) -> NDArray[np.bool_]:
@@ -141,6 +146,15 @@ def _enough(history: FloatArray, options: ForecastOptions) -> NDArray[np.bool_]:
 
 def _long(month: pd.Timestamp, expert: str, mean: FloatArray, error: FloatArray) -> pd.DataFrame:
     return pd.DataFrame({"month": month, "expert": expert, "style": STYLES, "mean": mean, "standard_error": error})
+
+
+def _no_forecasts() -> pd.DataFrame:
+    return _long(as_months([0])[0], "", np.zeros(len(STYLES)), np.zeros(len(STYLES))).head(0)
+
+
+def _no_latent() -> pd.DataFrame:
+    row = {"month": pd.Timestamp(0), "expert": "", "dimension": np.zeros(1, np.int32), "value": np.zeros(1)}
+    return pd.DataFrame(row).head(0)
 
 
 def _run_networks(
@@ -184,7 +198,7 @@ def _run_networks(
     nothing = np.full(len(STYLES), np.nan)
     for row in rows:
         for name in names:
-            month = panel.calendar[row]
+            month = month_at(panel.calendar, row)
             if (row, name) not in found:
                 forecasts.append(_long(month, name, nothing, nothing))
                 continue
@@ -221,11 +235,11 @@ def _run_simple(panel: MonthlyPanel, row: int, options: ForecastOptions) -> list
             mean, error = expert.predict(history)
         if name != "zero":
             mean, error = np.where(enough, mean, np.nan), np.where(enough, error, np.nan)
-        out.append(_long(panel.calendar[row], name, mean, error))
+        out.append(_long(month_at(panel.calendar, row), name, mean, error))
     return out
 
 
-def _check_options(options: ForecastOptions) -> None:
+def check_options(options: ForecastOptions) -> None:
     if "zero" not in options.experts:
         raise ForecastInputError("forecast option experts must hold 'zero', the expert the mixture returns to")
     if len(set(options.experts)) != len(options.experts):
@@ -264,9 +278,9 @@ def expert_forecasts(
     ------
     ForecastInputError for gaps, missing columns or months; NetworkTrainingError from a fit, with its month.
     """
-    _check_options(options)
+    check_options(options)
     panel = monthly_panel(style_returns, market)
-    rows = sorted({panel.position(pd.Timestamp(month)) for month in months})
+    rows = [panel.position(month) for month in as_months(months)]
     networks = [name for name in options.experts if name.startswith(NETWORK_PREFIX)]
     fits = {
         (fit, name)
@@ -287,21 +301,7 @@ def expert_forecasts(
         frames += _run_simple(panel, row, options)
         done()
     network_frames, latent_frames = _run_networks(panel, rows, options, network_options, done)
-    empty = pd.DataFrame(
-        {
-            "month": pd.Series(dtype="datetime64[ns]"),
-            "expert": pd.Series(dtype=object),
-            "dimension": pd.Series(dtype=np.int32),
-            "value": pd.Series(dtype=float),
-        }
-    )
-    forecasts = (
-        pd.concat(frames + network_frames, ignore_index=True)
-        if rows
-        else pd.DataFrame(columns=EXPERT_FORECASTS.stored_names)
-    )
-    latent = pd.concat(latent_frames, ignore_index=True) if latent_frames else empty
     return ExpertForecastResult(
-        forecasts.sort_values(list(EXPERT_FORECASTS.key), ignore_index=True)[EXPERT_FORECASTS.stored_names],
-        latent.sort_values(list(LATENT.key), ignore_index=True)[LATENT.stored_names],
+        stored(pd.concat([*frames, *network_frames], ignore_index=True), EXPERT_FORECASTS) if rows else _no_forecasts(),
+        stored(pd.concat(latent_frames, ignore_index=True), LATENT) if latent_frames else _no_latent(),
     )

@@ -11,7 +11,7 @@ EXECUTOR = dg.in_process_executor
 RESEARCH_GROUPS = ("factors", "regimes", "forecasts", "allocation", "backtest", "narratives")
 
 
-def build_jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.UnresolvedAssetJobDefinition]:
+def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     """Ingest, research, report, and all three as one."""
     groups = {
         "ingest": (dg.AssetSelection.groups("market_data"), "Fetch, check and prepare market data for the months"),
@@ -21,7 +21,7 @@ def build_jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Unresolved
     }
     return [
         dg.define_asset_job(
-            name, selection=selection, description=text, partitions_def=partitions, executor_def=EXECUTOR,
+            name, selection=selection, description=text, executor_def=EXECUTOR,
             tags={"dagster/max_retries": "1", "pool": POOL},
         )
         for name, (selection, text) in groups.items()

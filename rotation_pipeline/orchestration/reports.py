@@ -41,7 +41,7 @@ _FRAMES: dict[str, str] = {
     "trials": "marts.trials",
 }
 REPORT_READS: tuple[str, ...] = tuple(_FRAMES.values())
-_AS_OF_LAST = {"measures", "significance", "regime_evidence", "regime_tests", "regime_transitions", "factor_summary", "forecast_scores", "trials"}
+_AS_OF_LAST = {"measures", "significance", "regime_evidence", "regime_tests", "regime_transitions", "factor_summary", "forecast_scores"}
 """Tables whose every month sums up all months before: the last one is all a report needs."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -135,6 +135,9 @@ def chart(
         if data.history(table).empty:
             return empty_note(data, words, table)
     name = draw.__name__
+    figure = draw(data, words)
+    if _is_blank(figure):
+        return Note(words("page.too_short", chart=words(f"chart.{name}"), month=month_text(data.month)))
     sample = data.latest(needs[0]) if newest else data.history(needs[0])
     return _finished(
         name, words(f"chart.{name}"), words(f"chart.{name}.how"), sample, draw(data, words), words, log_toggle
@@ -156,14 +159,20 @@ def empty_note(data: ReportData, words: Words, name: str) -> Note:
 
 def sample_text(frame: pd.DataFrame, words: Words) -> str:
     """First and last month of a frame and how many months it holds; a single month by itself."""
-    if frame["month"].nunique() == 1:
-        return month_text(frame["month"].iloc[0])
-    return words(
-        "sample",
-        start=month_text(frame["month"].min()),
-        end=month_text(frame["month"].max()),
-        months=frame["month"].nunique(),
-    )
+    months = months_of(frame)
+    if len(months) == 1:
+        return month_text(months[0])
+    return words("sample", start=month_text(months[0]), end=month_text(months[-1]), months=len(months))
+
+
+def _is_blank(figure: go.Figure) -> bool:
+    """No trace has a point: the sample is too short for what the chart shows."""
+    traces: list[dict[str, Any]] = figure.to_dict()["data"]
+    for trace in traces:
+        cells = [cell for line in trace["z"] for cell in line] if trace["type"] == "heatmap" else trace.get("y") or ()
+        if any(cell is not None for cell in cells):
+            return False
+    return True
 
 
 def _finished(

@@ -24,6 +24,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Nothing to show: {table} has no rows up to {month}.",
         "无可显示：表 {table} 在 {month} 之前没有数据。",
     ),
+    "page.too_short": ("{chart}: too few months up to {month}.", "{chart}：截至 {month} 月数不足。"),
     "sample": ("{start} – {end}, {months} months", "{start} 至 {end}，{months} 个月"),
     "sample.source": ("Sample: {sample}.", "样本：{sample}。"),
     "action.copy": ("Copy", "复制"),

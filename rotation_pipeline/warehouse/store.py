@@ -124,13 +124,18 @@ class Warehouse:
 
     # ------------------------------------------------------------------ layout
 
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement to its end and return its rows: a result left unread would block the next statement."""
+        with self._lock:
+            return self.connection.execute(statement, list(parameters)).fetchall()
+
     def _stored_layout(self) -> dict[str, str]:
-        known = self.connection.execute(
-            "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'meta' AND table_name = 'layout'"
-        ).fetchone()
-        if known is None or known[0] == 0:
+        known = self.execute(
+"SELECT count(*) FROM information_schema.tables WHERE table_schema = 'meta' AND table_name = 'layout'"
+        )
+        if not known[0][0]:
             return {}
-        return dict(self.connection.execute("SELECT table_name, definition FROM meta.layout").fetchall())
+        return dict(self.execute("SELECT table_name, definition FROM meta.layout"))
 
     def _check_layout(self) -> None:
         stored = self._stored_layout()
@@ -154,14 +159,14 @@ class Warehouse:
         if stored == wanted:
             return
         with self.transaction():
-            self.connection.execute((Path(__file__).parent / "meta.sql").read_text(encoding="utf-8"))
+            self.execute((Path(__file__).parent / "meta.sql").read_text(encoding="utf-8"))
             for schema in _SCHEMAS:
-                self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                self.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             for table in tables:
-                self.connection.execute(create_statement(table))
+                self.execute(create_statement(table))
             for model in views:
-                self.connection.execute(f"CREATE OR REPLACE VIEW {model.table.full_name} AS {model.query}")
-            self.connection.execute("DELETE FROM meta.layout")
+                self.execute(f"CREATE OR REPLACE VIEW {model.table.full_name} AS {model.query}")
+            self.execute("DELETE FROM meta.layout")
             self.connection.executemany("INSERT INTO meta.layout VALUES (?, ?)", list(wanted.items()))
 
     # ------------------------------------------------------------------ writing
@@ -170,13 +175,13 @@ class Warehouse:
     def transaction(self) -> Generator[None]:
         """All or nothing. A full disk raises :class:`DiskFull` after everything was rolled back."""
         with self._lock:
-            self.connection.execute("BEGIN")
+            self.execute("BEGIN")
             try:
                 yield
-                self.connection.execute("COMMIT")
+                self.execute("COMMIT")
             except BaseException as error:
                 try:
-                    self.connection.execute("ROLLBACK")
+                    self.execute("ROLLBACK")
                 except duckdb.Error:
                     # a failed COMMIT has rolled back already
                     if not isinstance(error, duckdb.Error):
@@ -214,10 +219,10 @@ class Warehouse:
     def _replace(self, table: Table, incoming: str, columns: Sequence[str], months: Sequence[date]) -> None:
         names = ", ".join(columns)
         scope = "".join(f" AND {column} IN (SELECT {column} FROM {incoming})" for column in table.scope)
-        self.connection.execute(
-            f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0], months[-1]]
+        self.execute(
+f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0], months[-1]]
         )
-        self.connection.execute(f"INSERT INTO {table.full_name} ({names}) SELECT {names} FROM {incoming}")
+        self.execute(f"INSERT INTO {table.full_name} ({names}) SELECT {names} FROM {incoming}")
 
     # ------------------------------------------------------------------ reading
 
@@ -274,14 +279,13 @@ class Warehouse:
     def months(self, name: str) -> list[date]:
         """Months the table has rows of, in order."""
         table_named(name)
-        rows = self.connection.execute(f"SELECT DISTINCT month FROM {name} ORDER BY month").fetchall()
+        rows = self.execute(f"SELECT DISTINCT month FROM {name} ORDER BY month")
         return [row[0] for row in rows]
 
     def count(self, name: str) -> int:
         """Rows of the table."""
         table_named(name)
-        row = self.connection.execute(f"SELECT count(*) FROM {name}").fetchone()
-        return int(row[0]) if row else 0
+        return int(self.execute(f"SELECT count(*) FROM {name}")[0][0])
 
     def require(self, name: str, months: Sequence[date], remedy: str) -> None:
         """Raise :class:`MissingPartition` naming the table and the first of ``months`` it has no rows of."""
@@ -298,11 +302,11 @@ class Warehouse:
 
     def record_run(self, run_id: str, facts: Mapping[str, str]) -> None:
         """Remember what a run id stands for; known ones stay as first seen."""
-        known = self.connection.execute("SELECT count(*) FROM meta.runs WHERE run_id = ?", [run_id]).fetchone()
-        if known is not None and known[0]:
+        known = self.execute("SELECT count(*) FROM meta.runs WHERE run_id = ?", [run_id])
+        if known[0][0]:
             return
-        self.connection.execute(
-            "INSERT INTO meta.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        self.execute(
+"INSERT INTO meta.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 run_id, facts["code_version"], facts["settings"], facts["seeds"], facts["packages"], facts["source"],
                 facts["source_kind"], facts["source_version"], _now(),
@@ -329,11 +333,11 @@ class Warehouse:
     def record_inputs(self, run_id: str, months: Sequence[date]) -> None:
         """Fingerprints of the raw partitions a run read."""
         with self.transaction():
-            self.connection.execute(
-                "DELETE FROM meta.run_inputs WHERE run_id = ? AND month BETWEEN ? AND ?", [run_id, months[0], months[-1]]
+            self.execute(
+"DELETE FROM meta.run_inputs WHERE run_id = ? AND month BETWEEN ? AND ?", [run_id, months[0], months[-1]]
             )
-            self.connection.execute(
-                "INSERT INTO meta.run_inputs SELECT ?, table_name, month, sha256 FROM raw.ingestions WHERE month BETWEEN ? AND ?",
+            self.execute(
+"INSERT INTO meta.run_inputs SELECT ?, table_name, month, sha256 FROM raw.ingestions WHERE month BETWEEN ? AND ?",
                 [run_id, months[0], months[-1]],
             )
 

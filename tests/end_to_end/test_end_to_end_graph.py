@@ -105,7 +105,7 @@ def test_months_one_by_one_give_the_rows_of_the_backfill(settings: Settings, sto
         with warehouse.transaction():
             for name, table in catalog().items():
                 if not table.view and table.schema != "truth":
-                    warehouse.connection.execute(f"DELETE FROM {name} WHERE month >= ?", [months[0]])
+                    warehouse.execute(f"DELETE FROM {name} WHERE month >= ?", [months[0]])
         for month in months:
             run_graph(warehouse, chosen, [month])
         for name, table in catalog().items():

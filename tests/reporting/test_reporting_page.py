@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from reporting_frames import HOSTILE, build
+from reporting_frames import build
+from reporting_rows import HOSTILE
 
 from rotation_pipeline.reporting.data import REQUIRED, ReportData, ReportError
 from rotation_pipeline.reporting.palette import DARK
@@ -189,6 +190,13 @@ def test_every_other_table_may_be_empty(data: ReportData, emptied: set[str], cha
 def test_a_report_needs_the_headline_book(data: ReportData) -> None:
     with pytest.raises(ReportError, match="backtest"):
         render_report(replace(data, backtest=data.backtest.iloc[:0]), "en")
+
+
+def test_a_sample_too_short_for_a_chart_is_said_to_be(data: ReportData) -> None:
+    text = render_report(build(20, "2015-01-01"), "en")
+    assert "Sharpe ratio of the last 36 months: too few months up to 2016-08." in text
+    assert "rolling_sharpe" not in _Page(text).figures
+    assert "yearly_excess" in _Page(text).figures
 
 
 def test_periods_outside_the_sample_are_named(text: str) -> None:

@@ -92,7 +92,7 @@ def test_a_process_killed_in_the_middle_of_a_write_leaves_the_month_as_it_was(tm
         from pathlib import Path
         from rotation_pipeline.warehouse.store import open_warehouse
         with open_warehouse(Path({str(path)!r})) as warehouse, warehouse.transaction():
-            warehouse.connection.execute("DELETE FROM raw.trading_days")
+            warehouse.execute("DELETE FROM raw.trading_days")
             os.kill(os.getpid(), signal.SIGKILL)
         """
     )
@@ -131,7 +131,7 @@ def test_a_database_of_another_layout_is_refused_and_kept(tmp_path: Path) -> Non
     path = tmp_path / "w.duckdb"
     with open_warehouse(path) as warehouse:
         warehouse.write({"raw.trading_days": days(JAN, 2)}, [JAN], "a")
-        warehouse.connection.execute(
+        warehouse.execute(
             "UPDATE meta.layout SET definition = 'older' WHERE table_name = 'raw.daily_bars'"
         )
     for read_only in (False, True):
@@ -158,7 +158,7 @@ def test_a_full_disk_is_told_and_rolled_back(tmp_path: Path) -> None:
     with open_warehouse(tmp_path / "w.duckdb") as warehouse:
         warehouse.write({"raw.trading_days": days(JAN, 2)}, [JAN], "a")
         with pytest.raises(DiskFull, match="Free some space"), warehouse.transaction():
-            warehouse.connection.execute("DELETE FROM raw.trading_days")
+            warehouse.execute("DELETE FROM raw.trading_days")
             raise duckdb.IOException("Could not write file: No space left on device")
         assert warehouse.count("raw.trading_days") == 1
 
@@ -176,15 +176,12 @@ def test_frames_that_do_not_fit_are_refused_by_name() -> None:
 
 
 def test_pandas_frames_are_stored_with_nan_as_null(tmp_path: Path) -> None:
-    frame = pd.DataFrame(
-        {
-            "month": pd.to_datetime(["2014-01-01"]), "day": pd.to_datetime(["2014-01-02"]), "index_return": [float("nan")],
-            "volatility": [0.1], "downside_deviation": [0.1], "turnover_ratio": [None], "drawdown": [0.0], "trend": [0.0],
-        }
-    )  # fmt: skip
-    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
-        from rotation_pipeline.regimes.tables import FEATURES
+    from rotation_pipeline.regimes.tables import FEATURES
 
+    numbers = {name: [0.0] for name in FEATURES.column_names[2:]}
+    days_of = {"month": pd.to_datetime(["2014-01-01"]), "day": pd.to_datetime(["2014-01-02"])}
+    frame = pd.DataFrame({**days_of, **numbers, "index_return": [float("nan")]})
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
         warehouse.write({"intermediate.index_features": as_stored(FEATURES, frame, [JAN])}, [JAN], "a")
         stored = warehouse.query("SELECT count(*) AS n FROM intermediate.index_features WHERE index_return IS NULL AND run_id = 'a'")
         assert stored["n"][0] == 1

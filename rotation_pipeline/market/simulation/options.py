@@ -36,8 +36,8 @@ class SimulationOptions:
     """Further names: candidates of reviews, later listings, other boards. 135 names were in the SSE 50 in 12 years; 30 give reviews a choice at little cost."""
     index_id: str = "000016.SH"
     """The index whose members are the universe."""
-    start_month: str = "2011-06"
-    """First month with prices: 120-day momentum and 252-day beta need a year before the sample's 2014-01, regime detectors more."""
+    start_month: str = "2010-12"
+    """First month with prices: the default sample begins 36 months before 2014-01, and the first return needs a close before."""
     premium_strength: Annotated[float, Ge(0.0), Le(2.0)] = 1.0
     """Multiplies every style premium: 0 = nothing to find, 1 = long-short returns of 0.2 to 2 % a month by regime, as in published Chinese style returns (Liu, Stambaugh and Yuan 2019: 0.6 to 1.1 % a month unconditionally)."""
     style_volatility: Annotated[float, Ge(0.0), Le(0.2)] = 0.025
