@@ -155,6 +155,46 @@ class FactorMomentum:
         return mean, root_mean_square(errors)
 
 
+class RegimeMean:
+    """Regime-conditional mean by filtered probabilities, shrunk to zero: r̂_i = Σ_k p_k(t) μ_ik with
+
+        μ_ik = Σ_s p_k(s) r_i(s + 1) / (Σ_s p_k(s) + prior),
+
+    the posterior mean of a Gaussian premium with prior mean 0 worth ``prior`` months, months counted by how surely they
+    belonged to the regime. Months with an unknown probability or return are left out. Probabilities are the last columns
+    of the market features.
+    """
+
+    def __init__(self, options: ForecastOptions, regimes: int) -> None:
+        self._prior = options.regime_shrinkage_months
+        self._regimes = regimes
+        self._means: FloatArray | None = None
+
+    def _conditional(self, styles: FloatArray, probabilities: FloatArray) -> FloatArray:
+        """Running μ after each pair (s, s + 1): row t uses pairs with s + 1 ≤ t; T × regimes × K."""
+        known = np.isfinite(probabilities[:-1]).all(axis=1)[:, None] & np.isfinite(styles[1:])
+        p = np.where(known[:, None, :], probabilities[:-1, :, None], 0.0)
+        total = np.cumsum(p * np.where(known, styles[1:], 0.0)[:, None, :], axis=0)
+        means = total / (np.cumsum(p, axis=0) + self._prior)
+        return np.concatenate([np.zeros((1, *means.shape[1:])), means])
+
+    def fit(self, history: History) -> None:
+        """Estimate μ from all pairs inside the history."""
+        market = history.market
+        self._means = self._conditional(history.styles, market[:, market.shape[1] - self._regimes :])[-1]
+
+    def predict(self, history: History) -> tuple[FloatArray, FloatArray]:
+        """(Σ p μ, root mean square of the errors of the same forecast at every past month); NaN without probabilities."""
+        if self._means is None:
+            raise RuntimeError("RegimeMean.predict needs fit before it")
+        probabilities = history.market[:, history.market.shape[1] - self._regimes :]
+        running = self._conditional(history.styles, probabilities)
+        past = (probabilities[:, :, None] * running).sum(axis=1)
+        mean = (probabilities[-1][:, None] * self._means).sum(axis=0)
+        error = root_mean_square(history.styles[1:] - past[:-1])
+        return mean, np.where(np.isfinite(mean), error, np.nan)
+
+
 class PooledRidge:
     """One ridge regression (Hoerl & Kennard 1970) for all styles.
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 ExpertName = Literal[
-    "zero", "historical_mean", "factor_momentum", "pooled_ridge", "network_lstm", "network_transformer"
+    "zero", "historical_mean", "factor_momentum", "regime_mean", "pooled_ridge", "network_lstm", "network_transformer"
 ]
 
 
@@ -22,6 +22,7 @@ class ForecastOptions:
         "zero",
         "historical_mean",
         "factor_momentum",
+        "regime_mean",
         "pooled_ridge",
         "network_lstm",
         "network_transformer",
@@ -46,6 +47,8 @@ class ForecastOptions:
     momentum_shrinkage_months: Annotated[float, Ge(0.0)] = 24.0
     """Prior observations at slope 0 in the shrunk slope of returns on momentum, in months: two years, so that a slope
     from three years of data keeps about half of itself."""
+    regime_shrinkage_months: Annotated[float, Gt(0.0)] = 24.0
+    """Prior months at a premium of 0 in each regime's mean: two years, about (3.5 % noise / 0.7 % premium)²."""
     ridge_penalties: Annotated[tuple[Annotated[float, Gt(0.0)], ...], MinLen(1)] = (10.0, 100.0, 1000.0, 10000.0)
     """Candidate penalties on standardised predictors, in observations; the largest is nearly the zero forecast."""
     ridge_validation_folds: Annotated[int, Ge(1), Le(20)] = 4

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rotation_pipeline.factors.styles import STYLES
-from rotation_pipeline.forecasting.experts import Expert, FactorMomentum, HistoricalMean, History, PooledRidge, Zero
+from rotation_pipeline.forecasting.experts import Expert, FactorMomentum, HistoricalMean, History, PooledRidge, RegimeMean, Zero
 from rotation_pipeline.forecasting.frames import as_months, month_at, numbers, row_of, stored
 from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
 from rotation_pipeline.forecasting.tables import EXPERT_FORECASTS, LATENT, MARKET_FEATURES
@@ -128,6 +128,8 @@ def _simple_expert(name: str, options: ForecastOptions) -> Expert:
         return HistoricalMean()
     if name == "factor_momentum":
         return FactorMomentum(options)
+    if name == "regime_mean":
+        return RegimeMean(options, sum(feature.startswith("p_") for feature in MARKET_FEATURES))
     if name == "pooled_ridge":
         return PooledRidge(options)
     raise ForecastInputError(f"forecast option experts names {name!r}, which no expert answers to")

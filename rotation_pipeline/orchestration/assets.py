@@ -2,7 +2,7 @@
 
 # No postponed annotations here: Dagster reads the types of an asset's parameters.
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -17,7 +17,7 @@ from rotation_pipeline.orchestration.stages import Outcome, Stage, first_month, 
 from rotation_pipeline.settings import Settings
 from rotation_pipeline.warehouse.catalog import table_named
 from rotation_pipeline.warehouse.errors import DatabaseLocked, PartitionInvalid
-from rotation_pipeline.warehouse.lineage import direct_sources, table_sources
+from rotation_pipeline.warehouse.lineage import direct_sources
 from rotation_pipeline.warehouse.quality import Quality
 
 POOL = "duckdb"
@@ -62,9 +62,10 @@ def column_lineage(table: Table) -> dg.TableColumnLineage:
     return dg.TableColumnLineage(deps_by_column={name: found for name, found in deps.items() if found})
 
 
-def _spec(stage: Stage, name: str, settings: Settings, extra: Sequence[str]) -> dg.AssetSpec:
+def _spec(stage: Stage, name: str, settings: Settings) -> dg.AssetSpec:
+    """Every table of a stage depends on all the stage reads: they are computed together, and were their dependencies to
+    differ, a backfill would take them at different depths of the graph and split a range into several runs."""
     table = table_named(name)
-    sources = [source for source in (*table_sources(name), *extra) if source != name]
     metadata: dict[str, Any] = {
         "dagster/column_schema": column_schema(table),
         "dagster/table_name": name,
@@ -73,7 +74,7 @@ def _spec(stage: Stage, name: str, settings: Settings, extra: Sequence[str]) -> 
     }
     return dg.AssetSpec(
         asset_key(name),
-        deps=[asset_key(source) for source in dict.fromkeys(sources)],
+        deps=[asset_key(source) for source in sources_of(stage)],
         description=f"{table.meaning[:1].upper()}{table.meaning[1:]}.\n\nStage `{stage.name}`: {stage.description}.",
         group_name=stage.group,
         owners=OWNERS,
@@ -117,7 +118,7 @@ def _materialization(name: str, outcome: Outcome) -> dg.MaterializeResult:  # ty
 def build_asset(stage: Stage, settings: Settings, partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     """The Dagster asset (one key a table) of a stage."""
     tables = stage.tables
-    specs = [_spec(stage, name, settings, stage.reads) for name in tables]
+    specs = [_spec(stage, name, settings) for name in tables]
     stored = [name for name in tables if not table_named(name).view]
     if not tables:
         specs = [

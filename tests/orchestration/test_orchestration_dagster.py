@@ -11,8 +11,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import small_settings
-from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
 from dagster._core.execution.asset_backfill import AssetBackfillData, execute_asset_backfill_iteration_inner
+from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.workspace.load_target import ModuleTarget
 
 from rotation_pipeline.definitions import build_definitions
 from rotation_pipeline.orchestration.assets import asset_key
@@ -73,19 +75,26 @@ def test_every_stored_table_has_a_blocking_check(settings: Settings) -> None:
     assert checked == stored
 
 
-def test_a_backfill_over_a_range_is_one_run(settings: Settings, instance: dg.DagsterInstance) -> None:
-    defs = definitions(settings)
-    graph = defs.resolve_asset_graph()
-    keys = sorted(graph.get_all_asset_keys())
-    now = datetime.now(UTC)
+def test_a_backfill_over_a_range_is_one_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planned by the daemon's own code over a loaded code location, as for a backfill launched in the UI."""
+    monkeypatch.setenv("ROTATION_SAMPLE__START", settings.sample.start)
     months = [month.isoformat() for month in settings.all_months()]
-    data = AssetBackfillData.from_asset_partitions(graph, months, keys, instance, now.timestamp(), all_partitions=False)
-    view = AssetGraphView.for_test(defs, instance, effective_dt=now)
-    result = execute_asset_backfill_iteration_inner("b", data, view, now.timestamp(), logging.getLogger(), None)
+    now = datetime.now(UTC)
+    with (
+        dg.DagsterInstance.local_temp() as instance,
+        create_test_daemon_workspace_context(ModuleTarget("rotation_pipeline.definitions", None, None, None), instance) as loaded,
+    ):
+        graph = loaded.create_request_context().asset_graph
+        keys = sorted(graph.get_all_asset_keys())
+        data = AssetBackfillData.from_asset_partitions(graph, months[1:], keys, instance, now.timestamp(), all_partitions=False)
+        view = AssetGraphView(
+            temporal_context=TemporalContext(effective_dt=now, last_event_id=None), instance=instance, asset_graph=graph
+        )
+        result = execute_asset_backfill_iteration_inner("b", data, view, now.timestamp(), logging.getLogger(), None)
     assert len(result.run_requests) == 1
     request = result.run_requests[0]
     assert set(request.asset_selection) == set(keys)
-    assert request.tags["dagster/asset_partition_range_start"] == months[0]
+    assert request.tags["dagster/asset_partition_range_start"] == months[1]
     assert request.tags["dagster/asset_partition_range_end"] == months[-1]
 
 
