@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 from rich.console import Console
@@ -29,6 +29,7 @@ app = typer.Typer(
     name="rotation", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Style rotation for Chinese equities: raw prices to verified narratives, stored by month in DuckDB.",
 )
+INTERRUPTED = 130
 out = Console()
 err = Console(stderr=True)
 
@@ -40,24 +41,28 @@ DatabaseOption = Annotated[Path | None, typer.Option("--database", help="DuckDB 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any setting, as allocation.temperature=0.5; may be repeated.")
 ]
+Language = Literal["en", "zh"]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 def main() -> None:
     """Entry point: errors become one readable line and an exit code."""
+    from rotation_pipeline.narratives.explain import NoNarrative
     from rotation_pipeline.settings import SettingsError
     from rotation_pipeline.warehouse.errors import DatabaseLocked, WarehouseError
 
     try:
         app()
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
+            _fail("interrupted; every month is either as it was or complete. Run the same command to go on", INTERRUPTED)
+        raise
     except SettingsError as error:
         _fail(f"settings: {error}", 2)
     except DatabaseLocked as error:
         _fail(str(error), 3)
-    except (WarehouseError, ValueError, FileNotFoundError) as error:
+    except (WarehouseError, NoNarrative, ValueError, OSError) as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; every month is either as it was or complete. Run the same command to go on", 130)
 
 
 def _fail(message: str, code: int) -> None:
@@ -81,9 +86,14 @@ def _overrides(
         if value is None:
             return
         *groups, leaf = name.split(".")
-        here = given
-        for group in groups:
-            here = here.setdefault(group, {})
+        here: dict[str, Any] = given
+        for depth, group in enumerate(groups):
+            inner: object = here.setdefault(group, {})
+            if not isinstance(inner, dict):
+                raise typer.BadParameter(f"{'.'.join(groups[: depth + 1])} is given twice: as a value and as a group")
+            here = cast(dict[str, Any], inner)
+        if isinstance(here.get(leaf), dict) and not isinstance(value, dict):
+            raise typer.BadParameter(f"{name} is given twice: as a value and as a group")
         here[leaf] = value
 
     put("source.name", source)
@@ -100,6 +110,15 @@ def _overrides(
         except json.JSONDecodeError:
             put(name, value)
     return given
+
+
+def _month(text: str, option: str) -> date:
+    from rotation_pipeline.market.calendar import CalendarError, parse_month
+
+    try:
+        return parse_month(text)
+    except CalendarError as error:
+        raise typer.BadParameter(f"{option}: {error}") from error
 
 
 def _settings(
@@ -176,11 +195,9 @@ def run(
     pairs: SetOption = None, as_json: JsonOption = False,
 ) -> None:
     """Run the whole graph and print the verdict. Example: rotation run --source files --path DATA --from 2014-01 --to 2024-01"""
-    from rotation_pipeline.market.calendar import parse_month
-
     started = time.monotonic()
     settings = _settings(source, path, first, last, database, pairs)
-    months = [parse_month(month)] if month else settings.all_months()
+    months = [_month(month, "--month")] if month else settings.all_months()
     outcomes = _execute(settings, months, stage, as_json)
     artifacts = [path for outcome in outcomes for path in outcome.artifacts]
     _print_verdict(settings, artifacts, time.monotonic() - started, as_json)
@@ -244,7 +261,7 @@ def ingest(
 @app.command()
 def report(
     source: SourceOption = None, path: PathOption = None, database: DatabaseOption = None,
-    language: Annotated[list[str] | None, typer.Option("--lang", help="en or zh; both by default.")] = None,
+    language: Annotated[list[Language] | None, typer.Option("--lang", help="Language of the page; both by default.")] = None,
     opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False, as_json: JsonOption = False,
 ) -> None:
     """Write the HTML report from what is stored. Example: rotation report --lang zh --open"""
@@ -266,16 +283,15 @@ def report(
 @app.command()
 def explain(
     month: Annotated[str, typer.Option("--month", help="Month, as 2015-06.")],
-    language: Annotated[str, typer.Option("--lang", help="zh or en.")] = "en",
+    language: Annotated[Language, typer.Option("--lang", help="Language of the text.")] = "en",
     facts: Annotated[bool, typer.Option("--facts", help="With the table of facts and their sources.")] = False,
     source: SourceOption = None, path: PathOption = None, database: DatabaseOption = None, as_json: JsonOption = False,
 ) -> None:
     """Print the verified narrative of a month. Example: rotation explain --month 2015-06 --lang zh --facts"""
-    from rotation_pipeline.market.calendar import parse_month
     from rotation_pipeline.narratives.explain import explain as explained
     from rotation_pipeline.orchestration.stages import to_pandas
 
-    wanted = parse_month(month)
+    wanted = _month(month, "--month")
     with _recorded(_settings(source, path, database=database)) as (warehouse, _):
         warehouse.require("marts.narratives", [wanted], "narratives exist for the months of the sample only: see `rotation status`")
         narratives = warehouse.read("marts.narratives", first=wanted, last=wanted)
@@ -327,7 +343,8 @@ def lineage(
     from rotation_pipeline.warehouse.catalog import catalog, table_named
     from rotation_pipeline.warehouse.lineage import direct_sources, upstream
 
-    names = [f"{column}.{item}" for item in table_named(column).column_names] if column in catalog() else [column]
+    whole = column in catalog() or column.count(".") < 2
+    names = [f"{column}.{item}" for item in table_named(column).column_names] if whole else [column]
     try:
         steps = {name: list(upstream(name)) for name in names}
     except KeyError as error:
@@ -360,12 +377,12 @@ def verify_replay_command(
     source: SourceOption = None, path: PathOption = None, database: DatabaseOption = None, as_json: JsonOption = False,
 ) -> None:
     """Prove that nothing looks ahead: every table at t equals the one of a database cut at t. Example: rotation verify-replay --months 6"""
-    from rotation_pipeline.market.calendar import parse_month
     from rotation_pipeline.orchestration.replay import Comparison, spread, verify_leak_is_caught, verify_replay
 
     with _recorded(_settings(source, path, database=database)) as (warehouse, settings):
         sample = [item for item in warehouse.months("marts.backtest") if item >= settings.sample.first]
-        chosen = [parse_month(item) for item in month] if month else spread(sample, months)
+        chosen = [_month(item, "--month") for item in month] if month else spread(sample, months)
+        warehouse.require("raw.trading_days", chosen, "only what is stored can be replayed: see `rotation status`")
 
         def listen(when: date, found: list[Comparison]) -> None:
             if not as_json:
@@ -391,6 +408,47 @@ def verify_replay_command(
         out.print(f"{'[green]✓[/]' if caught else '[red]✗[/]'} a stage with smoothed regimes looks ahead and is caught in: {found}", highlight=False)
     if broken or (leak and not caught):
         raise typer.Exit(1)
+
+
+study = typer.Typer(no_args_is_help=True, help="Studies that run the whole chain many times.")
+app.add_typer(study, name="study")
+
+
+@study.command("recovery")
+def study_recovery(
+    strength: Annotated[list[float] | None, typer.Option("--strength", help="Planted premium strength; may be repeated.")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Markets per strength.")] = 20,
+    network_seeds: Annotated[int, typer.Option("--network-seeds", min=1, help="Seeds averaged in each network.")] = 3,
+    refit_every: Annotated[int, typer.Option("--refit-every", min=1, help="Months between refits of the networks.")] = 3,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Markets run at the same time.")] = 2,
+    page: Annotated[Path, typer.Option("--page", help="Markdown page to write.")] = Path("docs/recovery.md"),
+    pairs: SetOption = None, as_json: JsonOption = False,
+) -> None:
+    """Is planted rotation found, and nothing where nothing is? Resumes. Example: rotation study recovery --seeds 20"""
+    from rotation_pipeline.orchestration.study import Trial, markdown, run_study, summarise
+
+    chosen = strength or [0.0, 1.0]
+    given = _overrides(None, None, None, None, None, pairs)
+    given["network"] = {"seeds": network_seeds, "workers": 1, **given.get("network", {})}
+    given["forecasts"] = {"refit_every": refit_every, **given.get("forecasts", {})}
+    from rotation_pipeline.settings import load_settings
+
+    settings = load_settings(**given)
+
+    def listen(trial: Trial, done: int, total: int) -> None:
+        if not as_json:
+            err.print(f"[{done}/{total}] strength {trial.strength:g} seed {trial.seed}: Sharpe difference {trial.sharpe_difference:+.3f}, excess {trial.excess_per_year:+.2%} a year", markup=False, highlight=False)
+
+    trials = run_study(settings, chosen, list(range(1, seeds + 1)), settings.output / "study" / "recovery.csv", workers=workers, listen=listen)
+    command = f"rotation study recovery {' '.join(f'--strength {item:g}' for item in chosen)} --seeds {seeds}"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(markdown(trials, settings, command), encoding="utf-8")
+    rows = [item.__dict__ for item in summarise(trials)]
+    if as_json:
+        sys.stdout.write(json.dumps(rows) + "\n")
+    else:
+        out.print(_rich_table([{name: f"{value:.3g}" for name, value in row.items()} for row in rows]))
+        out.print(str(page))
 
 
 @app.command()

@@ -7,16 +7,26 @@ stand, each with its reason, in that stage's ``options.py``. An unknown key or a
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
 from datetime import date
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import SettingsError as UnreadableSource
 
 from rotation_pipeline.allocation.options import AllocationOptions
 from rotation_pipeline.backtest.options import BacktestOptions
@@ -24,7 +34,7 @@ from rotation_pipeline.factors.options import FactorOptions
 from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
 from rotation_pipeline.market.calendar import add_months, months_between, parse_month
 from rotation_pipeline.market.options import SanityOptions
-from rotation_pipeline.market.simulation.options import SimulationOptions
+from rotation_pipeline.market.simulation.options import SimulationError, SimulationOptions
 from rotation_pipeline.narratives.options import NarrativeOptions
 from rotation_pipeline.regimes.options import RegimeOptions
 
@@ -95,7 +105,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True,
-        toml_file=CONFIG_FILE,
     )
 
     database: Path | None = None
@@ -156,7 +165,38 @@ class Settings(BaseSettings):
         return months_between(self.history_start, self.sample.last)
 
 
+class _Recorded(Settings):
+    """Settings read from nothing but the arguments: neither the environment nor a file has a say."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments alone."""
+        return (init_settings,)
+
+
+def _numbers(value: object, name: str) -> Iterator[tuple[str, float]]:
+    """Every number in nested settings, by its dotted name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _numbers(inner, name)
+    elif isinstance(value, float):
+        yield name, value
+
+
 def _checked(settings: Settings) -> Settings:
+    for name, value in _numbers(settings.model_dump(), ""):
+        if not math.isfinite(value):
+            raise SettingsError(f"{name}: must be a finite number (given {value})")
     try:
         first, last = settings.sample.first, settings.sample.last
     except ValueError as error:
@@ -172,20 +212,42 @@ def _checked(settings: Settings) -> Settings:
         )
     if settings.source.name == "files" and settings.source.path is None:
         raise SettingsError("source.path is missing: the files source needs the folder it reads (--path FOLDER)")
+    if settings.source.name == "simulated":
+        _check_simulation(settings)
     return settings
 
 
-def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  # nested dictionaries of settings
-    """Settings from all sources, ``overrides`` strongest. Raises :class:`SettingsError` naming every wrong setting."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    stray = [
-        name for name in os.environ
-        if name.startswith(PREFIX) and name != CONFIG_VARIABLE and name.split("__")[0].upper() not in known
-    ]
-    if stray:
+def _check_simulation(settings: Settings) -> None:
+    try:
+        _ = settings.simulation.first_month
+    except SimulationError as error:
+        raise SettingsError(f"simulation.start_month: {error}") from error
+    if settings.simulation.index_id != settings.universe.index_id:
         raise SettingsError(
-            f"environment variable {stray[0]} is no setting; settings are {', '.join(sorted(Settings.model_fields))}"
+            f"universe.index_id = {settings.universe.index_id}, but the simulated market has only "
+            f"simulation.index_id = {settings.simulation.index_id}; set both to the same index"
         )
+
+
+def _stray_variables() -> Iterator[str]:
+    """Environment variables with our prefix that pydantic would pass over in silence, each with what is wrong."""
+    for variable in sorted(os.environ):
+        if not variable.upper().startswith(PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        name, *below = variable.upper().removeprefix(PREFIX).lower().split("__")
+        if name not in Settings.model_fields:
+            yield (
+                f"environment variable {variable} is no setting; settings are {', '.join(sorted(Settings.model_fields))}, "
+                f"and one inside a group is written {PREFIX}GROUP__NAME"
+            )
+        elif below and not is_dataclass(Settings.model_fields[name].annotation):
+            yield f"environment variable {variable} is no setting: {name} has nothing inside; write {PREFIX}{name.upper()}"
+
+
+def load_settings(**overrides: Any) -> Settings:  # nested dictionaries of settings
+    """Settings from all sources, ``overrides`` strongest. Raises :class:`SettingsError` naming every wrong setting."""
+    for problem in _stray_variables():
+        raise SettingsError(problem)
     config = os.environ.get(CONFIG_VARIABLE)
     if config is not None and not Path(config).is_file():
         raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which does not exist")
@@ -193,15 +255,18 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  # nested dicti
         return _checked(Settings(**overrides))
     except ValidationError as error:
         raise SettingsError(_readable(error)) from error
+    except UnreadableSource as error:
+        raise SettingsError(f"{error}: it is a group; set its members, as {PREFIX}SAMPLE__START=2014-01, or write JSON") from error
+    except (TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{config or CONFIG_FILE} is no valid TOML file: {error}") from error
 
 
-def stored_settings(text: str, **overrides: Any) -> Settings:  # noqa: ANN401  # nested dictionaries of settings
-    """Settings as a run recorded them, nothing taken from the environment."""
-    import json
-
+def stored_settings(text: str, **overrides: Any) -> Settings:  # nested dictionaries of settings
+    """Settings as a run recorded them, ``overrides`` on top; nothing is taken from the environment or a file."""
     try:
-        recorded = json.loads(text)
-        return _checked(Settings.model_validate({**recorded, **overrides}))
+        recorded = _Recorded(**{**json.loads(text), **overrides})
+        values = {name: getattr(recorded, name) for name in Settings.model_fields}
+        return _checked(Settings.model_construct(**values))
     except ValidationError as error:
         raise SettingsError(_readable(error)) from error
 

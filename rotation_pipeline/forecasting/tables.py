@@ -12,7 +12,15 @@ _INPUTS = (
     *(f"intermediate.index_features.{name}" for name in FEATURE_COLUMNS if name in MARKET_FEATURES),
     *(f"marts.regimes.{name}" for name in MARKET_FEATURES if name.startswith("p_")),
 )
-EXPERTS = ("zero", "historical_mean", "factor_momentum", "regime_mean", "pooled_ridge", "network_lstm", "network_transformer")
+EXPERTS = (
+    "zero",
+    "historical_mean",
+    "factor_momentum",
+    "regime_mean",
+    "pooled_ridge",
+    "network_lstm",
+    "network_transformer",
+)
 """``zero`` is the zero-tilt expert: no style is preferred."""
 EXPERT = Column("expert", "VARCHAR", "category", "forecaster", allowed=EXPERTS)
 

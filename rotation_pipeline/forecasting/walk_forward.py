@@ -10,7 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rotation_pipeline.factors.styles import STYLES
-from rotation_pipeline.forecasting.experts import Expert, FactorMomentum, HistoricalMean, History, PooledRidge, RegimeMean, Zero
+from rotation_pipeline.forecasting.experts import (
+    Expert,
+    FactorMomentum,
+    HistoricalMean,
+    History,
+    PooledRidge,
+    RegimeMean,
+    Zero,
+)
 from rotation_pipeline.forecasting.frames import as_months, month_at, numbers, row_of, stored
 from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
 from rotation_pipeline.forecasting.tables import EXPERT_FORECASTS, LATENT, MARKET_FEATURES

@@ -19,6 +19,7 @@ from rotation_pipeline.narratives import tables as narratives
 from rotation_pipeline.orchestration.reports import REPORT_READS, write_reports
 from rotation_pipeline.orchestration.stages import Frame, Stage, Work, first_month, to_pandas
 from rotation_pipeline.regimes import tables as regimes
+from rotation_pipeline.sources.base import KnowsTruth
 
 Outputs = Mapping[str, Frame]
 HMM = "hmm"
@@ -57,6 +58,10 @@ def ingest(work: Work) -> Outputs:
     options = replace(settings.sanity, members=members)
     found = ingest_months(work.source, work.months, fetched_at=work.fetched_at, options=options)
     tables = {f"raw.{name}": frame for name, frame in found.tables.items()}
+    if isinstance(work.source, KnowsTruth):
+        # kept apart from everything the stages read or return: only tests and the recovery study look at it
+        truth = {f"truth.{name}": frame for name, frame in work.source.truth(work.months).items()}
+        work.warehouse.write(truth, work.months, work.run_id)
     return {**tables, "raw.quarantine": found.quarantine, "raw.ingestions": found.ingestions}
 
 

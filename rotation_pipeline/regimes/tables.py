@@ -18,7 +18,7 @@ REGIME = Column("regime", "VARCHAR", "category", "regime", allowed=REGIMES)
 STYLE = Column("style", "VARCHAR", "category", "style", allowed=STYLES)
 LABELLING = Column(
     "labelling", "VARCHAR", "category",
-    "filtered: what one could have known; in_sample: smoothed labels of the model fitted on all data so far, description only",
+    "filtered: returns of month s under the filtered label of the close of s − 1, what one could have traded on; in_sample: under the smoothed label of s itself by the model fitted on all data so far, description only",
     allowed=("filtered", "in_sample"),
 )
 _PROBABILITIES = tuple(

@@ -30,6 +30,7 @@ EXPERT_COLOURS = {
     "historical_mean": "#9fb3c8",
     "factor_momentum": "#bb86a8",
     "pooled_ridge": "#7fa88b",
+    "regime_mean": "#b07aa1",
     "network_lstm": "#3f6ea3",
     "network_transformer": "#1f3a5f",
     "mixture": ROTATION,

@@ -36,6 +36,7 @@ VOCABULARY: dict[str, tuple[str, str]] = {
     "expert.historical_mean": ("Historical mean", "历史均值"),
     "expert.factor_momentum": ("Factor momentum", "因子动量"),
     "expert.pooled_ridge": ("Pooled ridge", "合并岭回归"),
+    "expert.regime_mean": ("Regime-conditional mean", "分状态均值"),
     "expert.network_lstm": ("Network, LSTM", "LSTM 网络"),
     "expert.network_transformer": ("Network, Transformer", "Transformer 网络"),
     "expert.mixture": ("Mixture", "混合"),

@@ -6,6 +6,7 @@ An adapter is the only place that knows a vendor's names and units: what leaves 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Literal, Protocol, runtime_checkable
 
@@ -52,4 +53,13 @@ class Source(Protocol):
         overlap [first, last], with their true ends; ends are exclusive, null = open. Days before the source begins
         have no rows and are no error. Raises :class:`SourceError`.
         """
+        ...
+
+
+@runtime_checkable
+class KnowsTruth(Protocol):
+    """A simulated source, whose hidden state is known."""
+
+    def truth(self, months: Sequence[date]) -> dict[str, pl.DataFrame]:
+        """Rows of the ``truth`` tables by table name, for the months."""
         ...

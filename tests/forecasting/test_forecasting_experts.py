@@ -14,6 +14,7 @@ from rotation_pipeline.forecasting.experts import (
     HistoricalMean,
     History,
     PooledRidge,
+    RegimeMean,
     Zero,
     expanding_means,
     root_mean_square,
@@ -87,6 +88,59 @@ def test_factor_momentum_finds_planted_momentum_and_reversal() -> None:
         assert expert.slope * sign > 0.5
 
 
+def with_regimes(months: int, seed: int) -> History:
+    """The last three market features are probabilities; style 0 earns 3 % a month after regime 2."""
+    h = history(months, seed)
+    state = np.random.default_rng(seed + 1).integers(0, 3, months)
+    h.market[:, 4:] = np.where(state[:, None] == np.arange(3), 0.8, 0.1)
+    h.styles[1:, 0] += 0.03 * (state[:-1] == 2)
+    return h
+
+
+def test_regime_mean_equals_its_formula() -> None:
+    h = with_regimes(50, 0)
+    h.market[:7, 4:] = np.nan
+    h.styles[:12, 3] = np.nan
+    expert = RegimeMean(OPTIONS, 3)
+    expert.fit(h)
+    mean, error = expert.predict(h)
+
+    def forecast(t: int, k: int) -> float:
+        total = 0.0
+        for regime in (4, 5, 6):
+            pairs = [
+                (h.market[s, regime], h.styles[s + 1, k])
+                for s in range(t)
+                if np.isfinite(h.market[s, regime] + h.styles[s + 1, k])
+            ]
+            total += (
+                h.market[t, regime]
+                * sum(p * r for p, r in pairs)
+                / (sum(p for p, _ in pairs) + OPTIONS.regime_shrinkage_months)
+            )
+        return total
+
+    for k in range(5):
+        assert mean[k] == pytest.approx(forecast(49, k))
+        errors = [h.styles[t + 1, k] - forecast(t, k) for t in range(49)]
+        errors = [e for e in errors if np.isfinite(e)]
+        assert error[k] == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+
+
+def test_regime_mean_finds_the_premium_and_is_silent_without_probabilities() -> None:
+    h = with_regimes(150, 2)
+    expert = RegimeMean(OPTIONS, 3)
+    expert.fit(h)
+    h.market[-1, 4:] = [0.0, 0.0, 1.0]
+    after = expert.predict(h)[0]
+    assert after[0] == max(after)
+    assert after[0] > 0.01
+    h.market[-1, 4:] = [1.0, 0.0, 0.0]
+    assert expert.predict(h)[0][0] < after[0] - 0.01
+    h.market[-1, 4] = np.nan
+    assert np.isnan(np.array(expert.predict(h))).all()
+
+
 def test_ridge_solves_what_sklearn_solves() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(80, 12)), rng.normal(size=80)
@@ -131,7 +185,16 @@ def test_history_until_names_its_month() -> None:
     assert len(cut.styles) == 17
 
 
-@pytest.mark.parametrize("make", [Zero, HistoricalMean, lambda: FactorMomentum(OPTIONS), lambda: PooledRidge(OPTIONS)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Zero,
+        HistoricalMean,
+        lambda: FactorMomentum(OPTIONS),
+        lambda: PooledRidge(OPTIONS),
+        lambda: RegimeMean(OPTIONS, 3),
+    ],
+)
 def test_the_future_changes_nothing(make: type[Expert]) -> None:
     whole = history(80)
     cut = whole.until(60)

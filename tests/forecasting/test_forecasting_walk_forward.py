@@ -14,7 +14,9 @@ from rotation_pipeline.forecasting.walk_forward import ForecastInputError, exper
 
 NETWORKS = NetworkOptions(hidden=8, attention_heads=2, feed_forward=8, head_hidden=4, seeds=2, epochs=4, workers=1)
 OPTIONS = ForecastOptions(min_train_months=30)
-SIMPLE = ForecastOptions(min_train_months=30, experts=("zero", "historical_mean", "factor_momentum", "pooled_ridge"))
+SIMPLE = ForecastOptions(
+    min_train_months=30, experts=("zero", "historical_mean", "factor_momentum", "regime_mean", "pooled_ridge")
+)
 
 
 def inputs(months: int = 48, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
