@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -30,7 +31,9 @@ app = typer.Typer(
     help="Style rotation for Chinese equities: raw prices to verified narratives, stored by month in DuckDB.",
 )
 INTERRUPTED = 130
-out = Console()
+PIPE_WIDTH = 200
+"""Columns of a line where nobody's window bounds it."""
+out = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
 err = Console(stderr=True)
 
 SourceOption = Annotated[str | None, typer.Option("--source", help="Data source: simulated or files.")]
@@ -41,8 +44,14 @@ DatabaseOption = Annotated[Path | None, typer.Option("--database", help="DuckDB 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any setting, as allocation.temperature=0.5; may be repeated.")
 ]
-Language = Literal["en", "zh"]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+class Language(StrEnum):
+    """Languages of narratives and reports."""
+
+    EN = "en"
+    ZH = "zh"
 
 
 def main() -> None:
@@ -234,12 +243,26 @@ def _print_verdict(settings: Settings, artifacts: Sequence[Path], seconds: float
     out.print(f"database {settings.database_path}   {seconds:.0f} s", highlight=False, soft_wrap=True)
 
 
+TEXT_COLUMNS = frozenset({"strategy", "role", "table", "source", "note"})
+SPARED_FIRST = ("months", "role", "cost", "volatility", "turnover", "max_drawdown")
+"""Columns a narrow window does without, in this order; the report has them all."""
+
+
 def _rich_table(rows: Sequence[dict[str, Any]]) -> RichTable:
+    """Rows as a table that fits the window: columns are left out rather than folded into ribbons."""
+    names = list(rows[0]) if rows else []
+
+    def width() -> int:
+        return sum(max(len(name), *(len(str(row[name])) for row in rows)) + 2 for name in names)
+
+    for name in SPARED_FIRST:
+        if rows and name in names and width() > out.width:
+            names.remove(name)
     table = RichTable(box=None, pad_edge=False)
-    for name in rows[0] if rows else ():
-        table.add_column(name.replace("_", " "), justify="left" if name in {"strategy", "role", "table", "source", "note"} else "right", overflow="fold")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="left" if name in TEXT_COLUMNS else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*("" if value is None else _escape(str(value)) for value in row.values()))
+        table.add_row(*("" if row[name] is None else _escape(str(row[name])) for name in names))
     return table
 
 
@@ -268,7 +291,7 @@ def report(
     from rotation_pipeline.orchestration.reports import write_reports
 
     with _recorded(_settings(source, path, database=database)) as (warehouse, settings):
-        written = write_reports(warehouse, settings, languages=language or ["en", "zh"])
+        written = write_reports(warehouse, settings, languages=[item.value for item in language or Language])
     if as_json:
         sys.stdout.write(json.dumps([str(item) for item in written]) + "\n")
     else:
@@ -283,7 +306,7 @@ def report(
 @app.command()
 def explain(
     month: Annotated[str, typer.Option("--month", help="Month, as 2015-06.")],
-    language: Annotated[Language, typer.Option("--lang", help="Language of the text.")] = "en",
+    language: Annotated[Language, typer.Option("--lang", help="Language of the text.")] = Language.EN,
     facts: Annotated[bool, typer.Option("--facts", help="With the table of facts and their sources.")] = False,
     source: SourceOption = None, path: PathOption = None, database: DatabaseOption = None, as_json: JsonOption = False,
 ) -> None:
@@ -297,10 +320,10 @@ def explain(
         narratives = warehouse.read("marts.narratives", first=wanted, last=wanted)
         table = warehouse.read("marts.narrative_facts", first=wanted, last=wanted)
     if as_json:
-        rows = narratives.filter(narratives["language"] == language).to_dicts()
+        rows = narratives.filter(narratives["language"] == language.value).to_dicts()
         sys.stdout.write(json.dumps({"narrative": rows, "facts": table.to_dicts()}, ensure_ascii=False, default=str) + "\n")
         return
-    text = explained(to_pandas(narratives), to_pandas(table), wanted, language, with_facts=facts)
+    text = explained(to_pandas(narratives), to_pandas(table), wanted, language.value, with_facts=facts)
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -418,8 +441,8 @@ app.add_typer(study, name="study")
 def study_recovery(
     strength: Annotated[list[float] | None, typer.Option("--strength", help="Planted premium strength; may be repeated.")] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=2, help="Markets per strength.")] = 20,
-    network_seeds: Annotated[int, typer.Option("--network-seeds", min=1, help="Seeds averaged in each network.")] = 3,
-    refit_every: Annotated[int, typer.Option("--refit-every", min=1, help="Months between refits of the networks.")] = 3,
+    network_seeds: Annotated[int, typer.Option("--network-seeds", min=1, help="Seeds averaged in each network.")] = 2,
+    refit_every: Annotated[int, typer.Option("--refit-every", min=1, help="Months between refits of the networks.")] = 6,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Markets run at the same time.")] = 2,
     page: Annotated[Path, typer.Option("--page", help="Markdown page to write.")] = Path("docs/recovery.md"),
     pairs: SetOption = None, as_json: JsonOption = False,

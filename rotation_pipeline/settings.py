@@ -16,12 +16,13 @@ from dataclasses import dataclass, is_dataclass
 from datetime import date
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from annotated_types import Ge, Le
 from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -100,6 +101,25 @@ class UniverseSettings:
     """Members the index must have at every month end; another number is a finding of the sanity rules."""
 
 
+class _Environment(EnvSettingsSource):
+    """The environment, with lists and tables inside a group written as JSON: pydantic decodes them at the top only."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Settings by name; a text that begins like a list or table and is no JSON stays text and is refused later."""
+        return {name: _decoded(value) for name, value in super().__call__().items()}
+
+
+def _decoded(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _decoded(inner) for name, inner in cast(dict[str, object], value).items()}
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value
+
+
 class Settings(BaseSettings):
     """All settings (see module docstring)."""
 
@@ -137,7 +157,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then environment, then the TOML file."""
         path = Path(os.environ.get(CONFIG_VARIABLE, CONFIG_FILE))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+        return init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, toml_file=path)
 
     @property
     def database_path(self) -> Path:

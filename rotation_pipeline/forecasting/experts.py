@@ -172,7 +172,7 @@ class RegimeMean:
 
     def _conditional(self, styles: FloatArray, probabilities: FloatArray) -> FloatArray:
         """Running μ after each pair (s, s + 1): row t uses pairs with s + 1 ≤ t; T × regimes × K."""
-        known = np.isfinite(probabilities[:-1]).all(axis=1)[:, None] & np.isfinite(styles[1:])
+        known = np.isfinite(probabilities[:-1].sum(axis=1, keepdims=True)) & np.isfinite(styles[1:])
         p = np.where(known[:, None, :], probabilities[:-1, :, None], 0.0)
         total = np.cumsum(p * np.where(known, styles[1:], 0.0)[:, None, :], axis=0)
         means = total / (np.cumsum(p, axis=0) + self._prior)

@@ -45,7 +45,7 @@ DARK: dict[str, str] = {
     "#5aa9a0": "#4fb3a8", "#a34a62": "#d0708c", "#a3a096": "#8d8d86",
     ROTATION: "#f4efe2", "#4a6a9c": "#8fb1e6", "#8ba3c7": "#5f7ba8", "#7d828a": "#979ca4", "#b08968": "#cfa680",
     "#84a56f": "#a3c78c", "#bb86a8": "#d9a3c6", "#c7b98f": "#8f845f", "#9a6b4f": "#c99272",
-    "#cfcbc0": "#4a4f55", "#9fb3c8": "#7f97b0", "#7fa88b": "#7fb391", "#3f6ea3": "#5c93d1", "#1f3a5f": "#a9cbf5",
+    "#cfcbc0": "#4a4f55", "#9fb3c8": "#7f97b0", "#7fa88b": "#7fb391", "#b07aa1": "#d3a0c6", "#3f6ea3": "#5c93d1", "#1f3a5f": "#a9cbf5",
     LOW: "#3d6a96", MIDDLE: "#24282d", HIGH: "#a1553a",
 }  # fmt: skip
 """The dark twin of every colour a figure may use."""

@@ -15,7 +15,7 @@ from rotation_pipeline.warehouse.lineage import direct_sources
 COMMAND = "python -m rotation_pipeline.warehouse.dictionary > docs/data-dictionary.md"
 SCHEMAS: dict[str, str] = {
     "raw": "What a source delivered and the sanity rules let in, unadjusted and in canonical units.",
-    "truth": "The hidden state of the simulated market. The simulator holds it in memory; no stage writes or reads these tables.",
+    "truth": "The hidden state of the simulated market, kept to judge results by; no stage reads it. Empty with real data.",
     "staging": "Views of the raw tables with readable identifiers, one for one.",
     "intermediate": "Prepared inputs: adjusted prices, what was public by a month's last close, who was a member.",
     "marts": "What people query: one folder of the package for each group of tables, and two views over all of them.",
@@ -91,13 +91,13 @@ def _range(column: Column) -> str:
 
 
 def _sources(table: Table, column: Column) -> Iterator[str]:
-    """Direct sources, the columns of one table together: ``raw.daily_bars: close, volume``."""
+    """Direct sources, sorted, the columns of one table together: ``raw.daily_bars: close, volume``."""
     grouped: dict[str, list[str]] = {}
     for source in direct_sources(f"{table.full_name}.{column.name}"):
         owner, _, name = source.rpartition(".")
         grouped.setdefault(owner, []).append(name)
-    for owner, names in grouped.items():
-        yield f"{owner}: {', '.join(names)}"
+    for owner, names in sorted(grouped.items()):
+        yield f"{owner}: {', '.join(sorted(names))}"
 
 
 def _escaped(text: str) -> str:
