@@ -38,7 +38,7 @@ ui: $(READY)
 	DAGSTER_HOME=$(CURDIR)/.dagster $(BIN)/dagster dev -w workspace.yaml
 
 bench: $(READY)
-	$(BIN)/python -m pytest benchmarks -p no:cacheprovider --benchmark-only -s
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build *.egg-info

@@ -218,10 +218,11 @@ def _print_verdict(settings: Settings, artifacts: Sequence[Path], seconds: float
     from rotation_pipeline.warehouse.store import open_warehouse
 
     with open_warehouse(settings.database_path, read_only=True, threads=settings.threads) as warehouse:
-        if not warehouse.months("marts.backtest_measures"):
+        stored = warehouse.months("marts.backtest_measures")
+        if not stored:
             out.print("stored; there is no backtest yet, so no verdict" if not as_json else "{}")
             return
-        data = load_report_data(warehouse, settings)
+        data = load_report_data(warehouse, settings, min(stored[-1], settings.sample.last))
     rows = verdict_table_text(data)
     sentences = data.verdict.sentences("en")
     if as_json:

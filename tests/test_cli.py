@@ -205,7 +205,7 @@ def test_run_in_a_pipe_prints_the_verdict_and_no_progress_bar(project: Project) 
     done = project.first
     assert done.code == 0, done.stderr
     assert "SIMULATED DATA" in done.stdout
-    for word in ("rotation", "equal weight", "report_2014-06_en.html", "report_2014-06_zh.html", "simulated.duckdb"):
+    for word in ("Rotation", "Equal weight", "report_2014-06_en.html", "report_2014-06_zh.html", "simulated.duckdb"):
         assert word in done.stdout, word
     for report in (project.folder / "output" / "simulated").glob("*.html"):
         assert str(report.name) in done.stdout
@@ -217,13 +217,15 @@ def test_run_in_a_pipe_prints_the_verdict_and_no_progress_bar(project: Project) 
 
 
 def test_one_month_again_as_json(project: Project, rotation: Any) -> None:
-    answer = rotation("run", "--database", project.database, "--month", "2014-06", "--json")
+    stages = ["--stage", "weights", "--stage", "factor_backtest", "--stage", "html_report"]
+    answer = rotation("run", "--database", project.database, "--month", "2014-06", *stages, "--json")
     assert (answer.code, answer.stderr) == (0, "")
     facts = answer.json
     assert facts["source_kind"] == "simulated"
     assert facts["month"] == "2014-06"
     assert facts["sentences"]
     assert {"rotation", "equal_weight"} <= {str(row["strategy"]).replace(" ", "_").lower() for row in facts["table"]}
+    assert [Path(path).suffix for path in facts["reports"]] == [".html", ".html", ".csv"]
     assert all(Path(path).is_file() for path in facts["reports"])
 
 
@@ -242,7 +244,7 @@ def test_months_the_source_lacks_end_with_1(rotation: Any) -> None:
 
 
 def test_ingest_stores_market_data_alone(rotation: Any, tmp_path: Path) -> None:
-    """Ten months of the market, without the months before: settings by ``--set`` reach the source."""
+    """Settings by ``--set`` reach the source."""
     database = tmp_path / "market.duckdb"
     arguments = ["--database", database, "--set", "simulation.seed=3", "--to", "2014-01"]
     answer = rotation("ingest", *arguments, "--json")

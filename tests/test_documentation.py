@@ -12,8 +12,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from rotation_pipeline.cli import app
+from rotation_pipeline.market.simulation.moments import moments
 from rotation_pipeline.market.tables import SOURCE_TABLES
 from rotation_pipeline.orchestration.graph import stages
 from rotation_pipeline.settings import PREFIX, SettingsError, load_settings
@@ -70,25 +72,24 @@ def command_lines() -> list[str]:
 
 def parse(line: str) -> dict[str, object]:
     """What typer makes of ``rotation …``; nothing is run. Raises its usage errors."""
-    command, context, name, rest = typer.main.get_command(app), None, "rotation", shlex.split(line)[1:]
-    while isinstance(command, typer.core.TyperGroup) and rest:
-        context = command.make_context(name, list(rest), parent=context)
-        found, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        name = str(found)
-    assert command is not None
+    command, rest = typer.main.get_command(app), shlex.split(line)[1:]
+    while isinstance(command, TyperGroup) and rest:
+        name, *rest = rest
+        assert name in command.commands, f"there is no command {name!r}: {line}"
+        command = command.commands[name]
     if not rest:  # a bare mention names a command; that it exists is all it says
         return {}
-    return command.make_context(name, list(rest), parent=context).params
+    return command.make_context(command.name, list(rest)).params
 
 
 def command_names() -> list[str]:
     """``run``, …, ``study recovery``: every command that does something."""
     group = typer.main.get_command(app)
-    assert isinstance(group, typer.core.TyperGroup)
+    assert isinstance(group, TyperGroup)
     names: list[str] = []
     for name, command in group.commands.items():
-        inner = command.commands if isinstance(command, typer.core.TyperGroup) else None
-        names += [name] if inner is None else [f"{name} {below}" for below in inner]
+        below = command.commands if isinstance(command, TyperGroup) else None
+        names += [name] if below is None else [f"{name} {inner}" for inner in below]
     return names
 
 
@@ -156,17 +157,20 @@ def test_paths_in_the_layout_exist() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_paths_and_links_in_sentences_exist() -> None:
-    missing = [
-        (document, text)
-        for document, text in inline_code()
-        if text.startswith(FOLDERS) and " " not in text and not (ROOT / text).exists()
+def test_paths_in_sentences_exist() -> None:
+    named = [(document, text) for document, text in inline_code() if text.startswith(FOLDERS) and " " not in text]
+    assert named
+    assert [item for item in named if not (ROOT / item[1]).exists()] == []
+
+
+def test_links_to_files_exist() -> None:
+    links = [
+        (path, target)
+        for path in DOCUMENTS
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8"))
     ]
-    for path in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
-            if not (path.parent / target).exists():
-                missing.append((path.name, target))
-    assert missing == []
+    assert links
+    assert [(path.name, target) for path, target in links if not (path.parent / target).exists()] == []
 
 
 def test_the_picture_is_small_enough_to_clone() -> None:
@@ -305,6 +309,20 @@ def test_python_examples_run(document: str, empty_database: Path, capsys: pytest
         if block.document == document:
             exec(compile(block.text, str(block), "exec"), namespace)
     assert namespace
+    if document == "simulated-market.md":
+        tables = namespace["tables"]
+        assert isinstance(tables, dict)
+        found = moments(tables)
+        assert_moments_as_written(dict(zip(found["moment"], found["value"], strict=True)))
+
+
+def assert_moments_as_written(found: dict[str, float]) -> None:
+    """The column of the default market in docs/simulated-market.md, to the digits written there."""
+    text = (ROOT / "docs" / "simulated-market.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| [-\d.]+ \| (-?\d+\.(\d+)) \| [^|]+ \|$", text, re.MULTILINE)
+    assert [name for name, *_ in rows] == list(found)
+    for name, written, decimals in rows:
+        assert float(written) == pytest.approx(found[name], abs=0.51 * 10.0 ** -len(decimals)), name
 
 
 def test_sql_examples_run(empty_database: Path) -> None:

@@ -113,8 +113,16 @@ def reading(columns: Iterable[Column], *sources: str) -> tuple[Column, ...]:
         column
         if column.reads
         else Column(
-            column.name, column.type, column.unit, column.meaning, column.null, column.minimum, column.maximum,
-            column.allowed, tuple(sources), column.volatile,
+            column.name,
+            column.type,
+            column.unit,
+            column.meaning,
+            column.null,
+            column.minimum,
+            column.maximum,
+            column.allowed,
+            tuple(sources),
+            column.volatile,
         )
         for column in columns
     )

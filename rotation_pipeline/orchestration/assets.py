@@ -92,7 +92,10 @@ def _check_result(name: str, quality: Quality) -> dg.AssetCheckResult:
     if failing:
         metadata["failing rows"] = dg.MetadataValue.table([dg.TableRecord(row) for row in failing])
     return dg.AssetCheckResult(
-        passed=quality.passed, asset_key=asset_key(name), check_name=CHECK, metadata=metadata,
+        passed=quality.passed,
+        asset_key=asset_key(name),
+        check_name=CHECK,
+        metadata=metadata,
         severity=dg.AssetCheckSeverity.ERROR,
     )
 
@@ -123,8 +126,12 @@ def build_asset(stage: Stage, settings: Settings, partitions: dg.MonthlyPartitio
     if not tables:
         specs = [
             dg.AssetSpec(
-                REPORT_KEY, deps=[asset_key(source) for source in sources_of(stage)], description=stage.description,
-                group_name=stage.group, owners=OWNERS, kinds=set(stage.kinds),
+                REPORT_KEY,
+                deps=[asset_key(source) for source in sources_of(stage)],
+                description=stage.description,
+                group_name=stage.group,
+                owners=OWNERS,
+                kinds=set(stage.kinds),
             )
         ]
 
@@ -133,10 +140,16 @@ def build_asset(stage: Stage, settings: Settings, partitions: dg.MonthlyPartitio
         specs=specs,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=[dg.AssetCheckSpec(CHECK, asset=asset_key(name), blocking=True,
-                                       description="Nulls, ranges, allowed values, unique key and rows per month, "
-                                       "derived from the table's definition; checked before anything is stored.")
-                     for name in stored],
+        check_specs=[
+            dg.AssetCheckSpec(
+                CHECK,
+                asset=asset_key(name),
+                blocking=True,
+                description="Nulls, ranges, allowed values, unique key and rows per month, "
+                "derived from the table's definition; checked before anything is stored.",
+            )
+            for name in stored
+        ],
         pool=POOL,
     )
     def compute(context: dg.AssetExecutionContext, rotation: RotationResource) -> Iterator[Any]:

@@ -36,7 +36,8 @@ def examine(overrides: Mapping[str, Any]) -> list[Finding]:
         return [*found, Finding("settings", "error", str(error))]
     found.append(
         Finding(
-            "settings", "ok",
+            "settings",
+            "ok",
             f"source {settings.source.name}, sample {settings.sample.start} … {settings.sample.end}, index {settings.universe.index_id}",
         )
     )
@@ -66,13 +67,16 @@ def _source(settings: Settings) -> Iterator[Finding]:
     yield Finding("source", "ok", f"{source.name} ({source.kind}) serves {first:%Y-%m} … {last:%Y-%m}")
     if first > settings.history_start:
         yield Finding(
-            "coverage", "error",
+            "coverage",
+            "error",
             f"the sample needs market data from {settings.history_start:%Y-%m}; the source begins {first:%Y-%m}. "
             "Set sample.start later (--from)",
         )
     if last < settings.sample.last:
         yield Finding(
-            "coverage", "error", f"the source ends {last:%Y-%m}, before sample.end {settings.sample.end}; set it earlier (--to)"
+            "coverage",
+            "error",
+            f"the source ends {last:%Y-%m}, before sample.end {settings.sample.end}; set it earlier (--to)",
         )
 
 
@@ -81,7 +85,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
     folder = next(parent for parent in (path.parent, *path.parent.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     yield Finding(
-        "disk", "ok" if free > FREE_SPACE else "error",
+        "disk",
+        "ok" if free > FREE_SPACE else "error",
         f"{free / 1e9:.1f} GB free" + ("" if free > FREE_SPACE else "; free some space before a run"),
     )
     if not path.exists():

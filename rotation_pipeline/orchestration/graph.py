@@ -12,7 +12,6 @@ from functools import cache
 from rotation_pipeline.market import tables as raw
 from rotation_pipeline.orchestration import research
 from rotation_pipeline.orchestration.stages import Begins, Frame, Group, Stage, Work
-from rotation_pipeline.settings import Settings
 from rotation_pipeline.warehouse.catalog import table_named
 from rotation_pipeline.warehouse.lineage import table_sources
 from rotation_pipeline.warehouse.models import SqlModel, sql_models
@@ -33,8 +32,13 @@ def _run_sql(model: SqlModel) -> Stage:
         return {name: work.warehouse.run_model(model, work.first, work.last, parameters)}
 
     return Stage(
-        name=model.table.name, group="market_data", description=model.table.meaning,
-        begins=_SQL_BEGINS.get(name, "history"), tables=(name,), compute=compute, kinds=("sql", "duckdb"),
+        name=model.table.name,
+        group="market_data",
+        description=model.table.meaning,
+        begins=_SQL_BEGINS.get(name, "history"),
+        tables=(name,),
+        compute=compute,
+        kinds=("sql", "duckdb"),
     )
 
 
@@ -50,12 +54,18 @@ def stages() -> tuple[Stage, ...]:
     """All stages, each after those it reads."""
     found: list[Stage] = [
         Stage(
-            "raw_market_data", "market_data",
+            "raw_market_data",
+            "market_data",
             "Fetch the months from the source, hold every row against the sanity rules, quarantine what fails",
-            "history", tuple(table.full_name for table in raw.TABLES), research.ingest, kinds=("python",),
+            "history",
+            tuple(table.full_name for table in raw.TABLES),
+            research.ingest,
+            kinds=("python",),
         ),
     ]
-    staging = _views("staging", "market_data", "Canonical, typed views of the raw tables with readable identifiers", "staging")
+    staging = _views(
+        "staging", "market_data", "Canonical, typed views of the raw tables with readable identifiers", "staging"
+    )
     if staging is not None:
         found.append(staging)
     found += [_run_sql(model) for model in sql_models() if not model.is_view]
@@ -91,6 +101,8 @@ def missing_inputs(stage: Stage, work: Work) -> Iterator[tuple[str, Sequence[dat
         if producer is None or table.view or table.minimum_rows == 0:
             continue
         have = set(work.warehouse.months(name))
-        lacking = [month for month in producer.months(settings, stage.months(settings, work.months)) if month not in have]
+        lacking = [
+            month for month in producer.months(settings, stage.months(settings, work.months)) if month not in have
+        ]
         if lacking:
             yield name, lacking

@@ -21,7 +21,10 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     }
     return [
         dg.define_asset_job(
-            name, selection=selection, description=text, executor_def=EXECUTOR,
+            name,
+            selection=selection,
+            description=text,
+            executor_def=EXECUTOR,
             tags={"dagster/max_retries": "1", "pool": POOL},
         )
         for name, (selection, text) in groups.items()
@@ -32,7 +35,10 @@ def build_schedule(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinitio
     """The month just ended, on the 4th at 06:00 Shanghai: vendors need a few days to settle the last session."""
 
     @dg.schedule(
-        job=job, name="month_just_ended", cron_schedule="0 6 4 * *", execution_timezone="Asia/Shanghai",
+        job=job,
+        name="month_just_ended",
+        cron_schedule="0 6 4 * *",
+        execution_timezone="Asia/Shanghai",
         description="Materialize the month just ended, a few days later.",
     )
     def month_just_ended(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:

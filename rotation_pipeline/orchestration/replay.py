@@ -91,7 +91,9 @@ def _span(rows: pl.DataFrame) -> list[date]:
     return [months[0], months[-1]]
 
 
-def replay_month(full: Warehouse, settings: Settings, source: Source, month: date, graph: Sequence[Stage]) -> list[Comparison]:
+def replay_month(
+    full: Warehouse, settings: Settings, source: Source, month: date, graph: Sequence[Stage]
+) -> list[Comparison]:
     """Compute ``month`` again in a database cut off before it, and compare every table of every stage."""
     found: list[Comparison] = []
     with tempfile.TemporaryDirectory(prefix="rotation-replay-") as folder:
@@ -164,18 +166,20 @@ def verify_leak_is_caught(full: Warehouse, settings: Settings, months: Sequence[
     honest = next(stage for stage in stages() if "marts.regimes" in stage.tables)
     leaking = _smoothed(honest)
     found: list[Comparison] = []
-    with tempfile.TemporaryDirectory(prefix="rotation-leak-") as folder:
-        with open_warehouse(Path(folder) / "leaking.duckdb", threads=settings.threads) as copy:
-            names = {"intermediate.index_features", *leaking.tables, *(table.full_name for table in RAW_TABLES[:1])}
-            last = full.months("marts.regimes")[-1]
-            for name in sorted(names):
-                rows = full.read(name)
-                if rows.height:
-                    copy.write({name: rows}, _span(rows), "replay")
-            run_id = record(copy, settings, source)
-            for month in months:
-                run_stage(leaking, Work(copy, settings, source, run_id, [month]))
-            for month in months:
-                if month < last:
-                    found += replay_month(copy, settings, source, month, [leaking])
+    with (
+        tempfile.TemporaryDirectory(prefix="rotation-leak-") as folder,
+        open_warehouse(Path(folder) / "leaking.duckdb", threads=settings.threads) as copy,
+    ):
+        names = {"intermediate.index_features", *leaking.tables, *(table.full_name for table in RAW_TABLES[:1])}
+        last = full.months("marts.regimes")[-1]
+        for name in sorted(names):
+            rows = full.read(name)
+            if rows.height:
+                copy.write({name: rows}, _span(rows), "replay")
+        run_id = record(copy, settings, source)
+        for month in months:
+            run_stage(leaking, Work(copy, settings, source, run_id, [month]))
+        for month in months:
+            if month < last:
+                found += replay_month(copy, settings, source, month, [leaking])
     return found

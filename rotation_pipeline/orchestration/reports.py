@@ -41,7 +41,15 @@ _FRAMES: dict[str, str] = {
     "trials": "marts.trials",
 }
 REPORT_READS: tuple[str, ...] = tuple(_FRAMES.values())
-_AS_OF_LAST = {"measures", "significance", "regime_evidence", "regime_tests", "regime_transitions", "factor_summary", "forecast_scores"}
+_AS_OF_LAST = {
+    "measures",
+    "significance",
+    "regime_evidence",
+    "regime_tests",
+    "regime_transitions",
+    "factor_summary",
+    "forecast_scores",
+}
 """Tables whose every month sums up all months before: the last one is all a report needs."""
 
 
@@ -68,7 +76,12 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
         cost_bp=settings.backtest.cost_bp,
         index_id=settings.universe.index_id,
         verdict=verdict(
-            frames["measures"], frames["significance"], frames["books"], frames["forecast_scores"], month=pd.Timestamp(last), options=settings.backtest
+            frames["measures"],
+            frames["significance"],
+            frames["books"],
+            frames["forecast_scores"],
+            month=pd.Timestamp(last),
+            options=settings.backtest,
         ),
         settings=settings.model_dump(mode="json", exclude={"database", "output"}),
         versions={**latest["packages"], "rotation-pipeline": latest["code_version"]},

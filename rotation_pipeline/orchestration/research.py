@@ -131,8 +131,11 @@ def factor_summary(work: Work) -> Outputs:
     from rotation_pipeline.factors.evidence import summary
 
     found = summary(
-        work.pandas("marts.factor_longshort"), work.pandas("marts.factor_evidence"), work.pandas("marts.factor_groups"),
-        work.months, work.settings.factors,
+        work.pandas("marts.factor_longshort"),
+        work.pandas("marts.factor_evidence"),
+        work.pandas("marts.factor_groups"),
+        work.months,
+        work.settings.factors,
     )
     return {factors.SUMMARY.full_name: found}
 
@@ -156,8 +159,12 @@ def regime_evidence(work: Work) -> Outputs:
     from rotation_pipeline.regimes.evidence import rotation_evidence
 
     found = rotation_evidence(
-        _style_returns(work), work.pandas("marts.regimes"), work.pandas("marts.regime_models"),
-        work.pandas("intermediate.index_features"), work.months, work.settings.regimes,
+        _style_returns(work),
+        work.pandas("marts.regimes"),
+        work.pandas("marts.regime_models"),
+        work.pandas("intermediate.index_features"),
+        work.months,
+        work.settings.regimes,
     )
     return {
         regimes.EVIDENCE.full_name: found.evidence,
@@ -172,7 +179,11 @@ def expert_forecasts(work: Work) -> Outputs:
     from rotation_pipeline.forecasting.walk_forward import expert_forecasts as compute
 
     found = compute(
-        _style_returns(work), _market(work), work.timestamps, work.settings.forecasts, work.settings.network,
+        _style_returns(work),
+        _market(work),
+        work.timestamps,
+        work.settings.forecasts,
+        work.settings.network,
         on_progress=work.progress,
     )
     return {forecasting.EXPERT_FORECASTS.full_name: found.forecasts, forecasting.LATENT.full_name: found.latent}
@@ -183,7 +194,10 @@ def forecasts(work: Work) -> Outputs:
     from rotation_pipeline.forecasting.mixture import mix
 
     found = mix(work.pandas("marts.expert_forecasts"), _style_returns(work), work.timestamps, work.settings.forecasts)
-    return {forecasting.EXPERT_WEIGHTS.full_name: found.expert_weights, forecasting.FORECASTS.full_name: found.forecasts}
+    return {
+        forecasting.EXPERT_WEIGHTS.full_name: found.expert_weights,
+        forecasting.FORECASTS.full_name: found.forecasts,
+    }
 
 
 def forecast_scores(work: Work) -> Outputs:
@@ -191,7 +205,10 @@ def forecast_scores(work: Work) -> Outputs:
     from rotation_pipeline.forecasting.scores import forecast_scores as compute
 
     found = compute(
-        work.pandas("marts.expert_forecasts"), work.pandas("marts.forecasts"), _style_returns(work), work.timestamps,
+        work.pandas("marts.expert_forecasts"),
+        work.pandas("marts.forecasts"),
+        _style_returns(work),
+        work.timestamps,
         work.settings.forecasts,
     )
     return {forecasting.SCORES.full_name: found}
@@ -243,8 +260,11 @@ def backtest_measures(work: Work) -> Outputs:
 
     active = work.table("marts.books", strategy="rotation").filter(pl.col("active_share") > 0.0)["month"].to_list()
     found = measure_table(
-        work.pandas("marts.backtest"), work.pandas("marts.regimes", detector=HMM), active,
-        work.months, work.settings.backtest,
+        work.pandas("marts.backtest"),
+        work.pandas("marts.regimes", detector=HMM),
+        active,
+        work.months,
+        work.settings.backtest,
     )
     return {backtest.MEASURES.full_name: found}
 
@@ -253,7 +273,9 @@ def trials(work: Work) -> Outputs:
     """The configurations evaluated."""
     from rotation_pipeline.backtest.trials import trial_rows
 
-    shaping = work.settings.model_dump(mode="json", exclude={"database", "output", "threads", "narratives"})
+    shaping = work.settings.model_dump(
+        mode="json", exclude={"database": True, "output": True, "threads": True, "narratives": True, "sample": {"end"}}
+    )
     configurations = {name: {"strategy": name, **shaping} for name in allocation.STRATEGIES}
     found = trial_rows(work.pandas("marts.backtest"), configurations, work.months, work.settings.backtest)
     return {backtest.TRIALS.full_name: found}
@@ -340,6 +362,12 @@ STAGES: tuple[Stage, ...] = (
 )  # fmt: skip
 
 REPORT = Stage(
-    "html_report", "report", "One self-contained HTML page per language, verdict first, and factor_longshort.csv", "sample", (),
-    report, reads=REPORT_READS, kinds=("python", "html"),
+    "html_report",
+    "report",
+    "One self-contained HTML page per language, verdict first, and factor_longshort.csv",
+    "sample",
+    (),
+    report,
+    reads=REPORT_READS,
+    kinds=("python", "html"),
 )

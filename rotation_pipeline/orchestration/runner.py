@@ -79,7 +79,12 @@ def record(warehouse: Warehouse, settings: Settings, source: Source) -> str:
         "source_kind": source.kind,
         "source_version": source.version,
     }
-    run_id = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    # how far the sample goes shapes no row: a month alone is the same run as the range it belongs to
+    identity = {
+        **facts,
+        "settings": json.dumps({**shaping, "sample": {**shaping["sample"], "end": None}}, sort_keys=True),
+    }
+    run_id = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     warehouse.record_run(run_id, facts)
     return run_id
 
@@ -97,6 +102,27 @@ def refuse_mixed_sources(warehouse: Warehouse, source: Source) -> None:
                 f"{warehouse.path} holds {kind} data of source {name} (version {version[:12]}), the settings ask for "
                 f"{source.kind} data of {source.name} (version {source.version[:12]}). Nothing was changed. Set "
                 "`database` to another file (--database FILE), or move this one away"
+            )
+
+
+def refuse_another_sample(warehouse: Warehouse, settings: Settings) -> None:
+    """One file holds one sample: results sum up all months since its start, so another start would mix two backtests."""
+    runs = warehouse.runs()
+    if not runs:
+        return
+    stored = json.loads(runs[0]["settings"])
+    asked = settings.model_dump(mode="json")
+    same = (
+        ("sample", "start"),
+        ("sample", "history_months"),
+        ("sample", "style_history_months"),
+        ("universe", "index_id"),
+    )
+    for group, name in same:
+        if stored[group][name] != asked[group][name]:
+            raise WarehouseError(
+                f"{warehouse.path} holds a run with {group}.{name} = {stored[group][name]}, the settings say "
+                f"{asked[group][name]}. Nothing was changed. Set `database` to another file (--database FILE)"
             )
 
 
@@ -139,6 +165,7 @@ def run_graph(
         raise WarehouseError(f"there is no stage {sorted(unknown)}; stages are {', '.join(s.name for s in stages())}")
     used = source if source is not None else make_source(settings)
     refuse_mixed_sources(warehouse, used)
+    refuse_another_sample(warehouse, settings)
     run_id = record(warehouse, settings, used)
     outcomes: list[Outcome] = []
     for position, stage in enumerate(chosen):
@@ -154,7 +181,12 @@ def run_graph(
 
 
 def _run(
-    stage: Stage, warehouse: Warehouse, settings: Settings, source: Source, run_id: str, months: Sequence[date],
+    stage: Stage,
+    warehouse: Warehouse,
+    settings: Settings,
+    source: Source,
+    run_id: str,
+    months: Sequence[date],
     progress: Progress,
 ) -> Outcome:
     work = Work(warehouse, settings, source, run_id, list(months), progress)

@@ -74,7 +74,9 @@ def balanced_accuracy(truth: Sequence[str], labels: Sequence[str]) -> float:
 
 def fingerprint(settings: Settings) -> str:
     """Hash of the settings of a study, the market's seed and strength left out."""
-    values = settings.model_dump(mode="json", exclude={"database": True, "output": True, "simulation": {"seed", "premium_strength"}})
+    values = settings.model_dump(
+        mode="json", exclude={"database": True, "output": True, "simulation": {"seed", "premium_strength"}}
+    )
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -193,12 +195,12 @@ def markdown(trials: Sequence[Trial], settings: Settings, command: str) -> str:
         "active share | balanced accuracy |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for item in summarise(trials):
-        lines.append(
-            f"| {item.strength:g} | {item.markets} | {item.mean_difference:+.3f} | {item.standard_error:.3f} | {item.t:+.2f} | "
-            f"{item.positive} of {item.markets} | {item.significant} of {item.markets} | {item.mean_excess_per_year:+.2%} | "
-            f"{item.mean_active_share:.1%} | {item.mean_balanced_accuracy:.2f} |"
-        )
+    lines += [
+        f"| {item.strength:g} | {item.markets} | {item.mean_difference:+.3f} | {item.standard_error:.3f} | {item.t:+.2f} | "
+        f"{item.positive} of {item.markets} | {item.significant} of {item.markets} | {item.mean_excess_per_year:+.2%} | "
+        f"{item.mean_active_share:.1%} | {item.mean_balanced_accuracy:.2f} |"
+        for item in summarise(trials)
+    ]
     lines += [
         "",
         "## Every market",
@@ -206,10 +208,10 @@ def markdown(trials: Sequence[Trial], settings: Settings, command: str) -> str:
         "| strength | seed | Sharpe | equal weight | difference | excess a year | t | active share | balanced accuracy |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for trial in sorted(trials, key=lambda trial: (trial.strength, trial.seed)):
-        lines.append(
-            f"| {trial.strength:g} | {trial.seed} | {trial.sharpe:+.2f} | {trial.equal_weight_sharpe:+.2f} | "
-            f"{trial.sharpe_difference:+.3f} | {trial.excess_per_year:+.2%} | {trial.excess_t:+.2f} | {trial.active_share:.1%} | "
-            f"{trial.balanced_accuracy:.2f} |"
-        )
+    lines += [
+        f"| {trial.strength:g} | {trial.seed} | {trial.sharpe:+.2f} | {trial.equal_weight_sharpe:+.2f} | "
+        f"{trial.sharpe_difference:+.3f} | {trial.excess_per_year:+.2%} | {trial.excess_t:+.2f} | {trial.active_share:.1%} | "
+        f"{trial.balanced_accuracy:.2f} |"
+        for trial in sorted(trials, key=lambda trial: (trial.strength, trial.seed))
+    ]
     return "\n".join(lines) + "\n"

@@ -54,7 +54,7 @@ def _from_sql() -> dict[str, tuple[str, ...]]:
                 origin = leaf.expression
                 name = leaf.name.split(".")[-1].strip('"')
                 sources.append(_qualified(table_named(f"{origin.db}.{origin.name}"), name))
-            found[f"{model.table.full_name}.{column.name}"] = tuple(dict.fromkeys(sources))
+            found[f"{model.table.full_name}.{column.name}"] = tuple(sorted(set(sources)))
     return found
 
 
@@ -109,4 +109,6 @@ def check_lineage() -> None:
                 try:
                     table_named(owner).column(name)
                 except (KeyError, WarehouseError) as error:
-                    raise WarehouseError(f"{table.full_name}.{column.name} reads {source}, which does not exist") from error
+                    raise WarehouseError(
+                        f"{table.full_name}.{column.name} reads {source}, which does not exist"
+                    ) from error

@@ -94,14 +94,21 @@ def read_model(path: Path) -> SqlModel:
     tree = sqlglot.parse_one(query, dialect="duckdb")
     local = {cte.alias for cte in tree.find_all(exp.CTE)}
     reads = sorted({f"{node.db}.{node.name}" for node in tree.find_all(exp.Table) if node.name not in local or node.db})
-    parameters = sorted({node.name for node in tree.find_all(exp.Parameter)} | {
-        node.name for node in tree.find_all(exp.Placeholder) if node.name
-    })
+    parameters = sorted(
+        {node.name for node in tree.find_all(exp.Parameter)}
+        | {node.name for node in tree.find_all(exp.Placeholder) if node.name}
+    )
     selected = tree.selects if isinstance(tree, exp.Query) else []
     names = [item.alias_or_name for item in selected]
-    declared = table.stored_names if not table.view else [
-        name for column in table.columns for name in (("asset_key", "asset_id") if column.type == "ASSET" else (column.name,))
-    ]
+    declared = (
+        table.stored_names
+        if not table.view
+        else [
+            name
+            for column in table.columns
+            for name in (("asset_key", "asset_id") if column.type == "ASSET" else (column.name,))
+        ]
+    )
     if names != declared:
         raise ModelError(f"{path.name}: the query selects {names}, the head declares {declared}")
     return SqlModel(table, query, path, tuple(reads), tuple(parameters))
@@ -110,9 +117,7 @@ def read_model(path: Path) -> SqlModel:
 @cache
 def sql_models() -> tuple[SqlModel, ...]:
     """All models, each after those it reads. Raises :class:`ModelError` on a cycle or an unknown layer."""
-    found = [
-        read_model(path) for layer in LAYERS for path in sorted((models_folder() / layer).glob("*.sql"))
-    ]
+    found = [read_model(path) for layer in LAYERS for path in sorted((models_folder() / layer).glob("*.sql"))]
     by_name = {model.table.full_name: model for model in found}
     ordered: dict[str, SqlModel] = {}
 

@@ -19,7 +19,6 @@ import polars as pl
 from rotation_pipeline.market.schema import Table, stored_name
 from rotation_pipeline.warehouse.errors import PartitionInvalid
 
-
 ROUNDING = 1e-9
 """A correlation of 1 may come out as 1 + 2e-16; nobody errs by this little."""
 
@@ -56,11 +55,13 @@ class Quality:
         """Raise :class:`PartitionInvalid` naming table, column and rows."""
         if self.failures:
             found = "\n  ".join(str(failure) for failure in self.failures)
-            raise PartitionInvalid(f"{self.table} breaks its definition; nothing was stored:\n  {found}", {self.table: self})
+            raise PartitionInvalid(
+                f"{self.table} breaks its definition; nothing was stored:\n  {found}", {self.table: self}
+            )
 
 
 @cache
-def _source() -> Any:  # noqa: ANN401  # Great Expectations' data source, imported late: it takes seconds
+def _source() -> Any:  # Great Expectations' data source, imported late: it takes seconds
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     with warnings.catch_warnings():
         # a dependency imports sre_constants, deprecated since Python 3.11
@@ -103,9 +104,7 @@ def _validate(name: str, frame: pl.DataFrame, expectations: list[Any]) -> list[F
     source = _source()
     if name in {asset.name for asset in source.assets}:
         source.delete_asset(name)
-    batch = (
-        source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all").get_batch({"dataframe": data})
-    )
+    batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all").get_batch({"dataframe": data})
     suite = gx.ExpectationSuite(name=name, expectations=expectations)
     outcome = batch.validate(suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": 3})
     failures: list[Failure] = []
@@ -116,18 +115,25 @@ def _validate(name: str, frame: pl.DataFrame, expectations: list[Any]) -> list[F
         raised = [str(item.get("exception_message", item)) for item in _exceptions(result.exception_info)]
         if raised:
             raise PartitionInvalid(f"{name}: the expectation {config.type} could not be evaluated: {raised[0]}")
-        kwargs = {key: value for key, value in config.kwargs.items() if key not in {"batch_id", "column", "column_list"}}
+        kwargs = {
+            key: value for key, value in config.kwargs.items() if key not in {"batch_id", "column", "column_list"}
+        }
         column = config.kwargs.get("column") or ", ".join(config.kwargs.get("column_list", ()))
         rows = [data.iloc[index].to_dict() for index in result.result.get("partial_unexpected_index_list") or []]
         detail = config.type.removeprefix("expect_").replace("_", " ")
         bounds = ", ".join(f"{key}={value}" for key, value in kwargs.items() if value is not None)
         failures.append(
-            Failure(f"{detail} ({bounds})" if bounds else detail, column, int(result.result.get("unexpected_count") or 0), tuple(rows))
+            Failure(
+                f"{detail} ({bounds})" if bounds else detail,
+                column,
+                int(result.result.get("unexpected_count") or 0),
+                tuple(rows),
+            )
         )
     return failures
 
 
-def _exceptions(info: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # one record, or records by metric
+def _exceptions(info: Any) -> list[dict[str, Any]]:  # one record, or records by metric
     if not info:
         return []
     records = [info] if "raised_exception" in info else list(info.values())
@@ -148,7 +154,8 @@ def check(table: Table, frame: pl.DataFrame, months: Sequence[date]) -> Quality:
             pl.col("rows").fill_null(0).cast(pl.Int64)
         )
         failures += _validate(
-            f"{table.full_name} rows per month", counts,
+            f"{table.full_name} rows per month",
+            counts,
             [expect.ExpectColumnValuesToBeBetween(column="rows", min_value=table.minimum_rows)],
         )
         checked += 1

@@ -131,7 +131,7 @@ class Warehouse:
 
     def _stored_layout(self) -> dict[str, str]:
         known = self.execute(
-"SELECT count(*) FROM information_schema.tables WHERE table_schema = 'meta' AND table_name = 'layout'"
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'meta' AND table_name = 'layout'"
         )
         if not known[0][0]:
             return {}
@@ -140,7 +140,8 @@ class Warehouse:
     def _check_layout(self) -> None:
         stored = self._stored_layout()
         changed = [
-            name for name, table in catalog().items()
+            name
+            for name, table in catalog().items()
             if not table.view and name in stored and stored[name] != definition(table)
         ]
         if changed:
@@ -197,7 +198,7 @@ class Warehouse:
         if self.read_only:
             raise WarehouseError(f"{self.path} is open for reading only")
         if not months:
-            return {name: 0 for name in outputs}
+            return dict.fromkeys(outputs, 0)
         rows: dict[str, pl.DataFrame] = {}
         for name, frame in outputs.items():
             table = table_named(name)
@@ -219,9 +220,7 @@ class Warehouse:
     def _replace(self, table: Table, incoming: str, columns: Sequence[str], months: Sequence[date]) -> None:
         names = ", ".join(columns)
         scope = "".join(f" AND {column} IN (SELECT {column} FROM {incoming})" for column in table.scope)
-        self.execute(
-f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0], months[-1]]
-        )
+        self.execute(f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0], months[-1]])
         self.execute(f"INSERT INTO {table.full_name} ({names}) SELECT {names} FROM {incoming}")
 
     # ------------------------------------------------------------------ reading
@@ -234,7 +233,7 @@ f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0],
         last: date | None = None,
         columns: Sequence[str] | None = None,
         order: Sequence[str] | None = None,
-        **equals: Any,  # noqa: ANN401  # a value or a list of values of the column's type
+        **equals: Any,  # a value or a list of values of the column's type
     ) -> pl.DataFrame:
         """Rows of months ``first..last`` (both included; None: open), columns as stored, ordered by ``order`` or the key.
 
@@ -306,10 +305,17 @@ f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0],
         if known[0][0]:
             return
         self.execute(
-"INSERT INTO meta.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO meta.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                run_id, facts["code_version"], facts["settings"], facts["seeds"], facts["packages"], facts["source"],
-                facts["source_kind"], facts["source_version"], _now(),
+                run_id,
+                facts["code_version"],
+                facts["settings"],
+                facts["seeds"],
+                facts["packages"],
+                facts["source"],
+                facts["source_kind"],
+                facts["source_version"],
+                _now(),
             ],
         )
 
@@ -334,10 +340,11 @@ f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0],
         """Fingerprints of the raw partitions a run read."""
         with self.transaction():
             self.execute(
-"DELETE FROM meta.run_inputs WHERE run_id = ? AND month BETWEEN ? AND ?", [run_id, months[0], months[-1]]
+                "DELETE FROM meta.run_inputs WHERE run_id = ? AND month BETWEEN ? AND ?",
+                [run_id, months[0], months[-1]],
             )
             self.execute(
-"INSERT INTO meta.run_inputs SELECT ?, table_name, month, sha256 FROM raw.ingestions WHERE month BETWEEN ? AND ?",
+                "INSERT INTO meta.run_inputs SELECT ?, table_name, month, sha256 FROM raw.ingestions WHERE month BETWEEN ? AND ?",
                 [run_id, months[0], months[-1]],
             )
 
@@ -361,5 +368,3 @@ def _now() -> datetime:
 def _is_disk_full(error: duckdb.Error) -> bool:
     text = str(error).lower()
     return "no space left" in text or "disk full" in text or "max_temp_directory_size" in text
-
-

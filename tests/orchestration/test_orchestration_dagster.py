@@ -82,11 +82,15 @@ def test_a_backfill_over_a_range_is_one_run(settings: Settings, monkeypatch: pyt
     now = datetime.now(UTC)
     with (
         dg.DagsterInstance.local_temp() as instance,
-        create_test_daemon_workspace_context(ModuleTarget("rotation_pipeline.definitions", None, None, None), instance) as loaded,
+        create_test_daemon_workspace_context(
+            ModuleTarget("rotation_pipeline.definitions", None, None, None), instance
+        ) as loaded,
     ):
         graph = loaded.create_request_context().asset_graph
         keys = sorted(graph.get_all_asset_keys())
-        data = AssetBackfillData.from_asset_partitions(graph, months[1:], keys, instance, now.timestamp(), all_partitions=False)
+        data = AssetBackfillData.from_asset_partitions(
+            graph, months[1:], keys, instance, now.timestamp(), all_partitions=False
+        )
         view = AssetGraphView(
             temporal_context=TemporalContext(effective_dt=now, last_event_id=None), instance=instance, asset_graph=graph
         )
@@ -104,7 +108,10 @@ def materialize(
     defs = definitions(settings)
     keys = [asset_key(table) for stage in stages() if stage.name in names for table in stage.tables]
     job = defs.resolve_implicit_global_asset_job_def()
-    tags = {"dagster/asset_partition_range_start": first.isoformat(), "dagster/asset_partition_range_end": last.isoformat()}
+    tags = {
+        "dagster/asset_partition_range_start": first.isoformat(),
+        "dagster/asset_partition_range_end": last.isoformat(),
+    }
     return job.execute_in_process(asset_selection=keys, instance=instance, tags=tags, **options)  # type: ignore[arg-type]
 
 
@@ -135,9 +142,7 @@ def test_a_range_in_dagster_equals_the_command_line(
     assert "data:image/svg+xml" in features.metadata["plot"].value
 
 
-def test_one_partition_alone_equals_the_range(
-    settings: Settings, instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def test_one_partition_alone_equals_the_range(settings: Settings, instance: dg.DagsterInstance, tmp_path: Path) -> None:
     copy = tmp_path / "copy.duckdb"
     shutil.copy(settings.database_path, copy)
     month = settings.sample.last
@@ -147,7 +152,10 @@ def test_one_partition_alone_equals_the_range(
                 warehouse.execute(f"DELETE FROM {name} WHERE month = ?", [month])
     chosen = settings.model_copy(update={"database": copy})
     assert materialize(chosen, instance, BACKFILLED, month, month).success
-    with open_warehouse(settings.database_path, read_only=True) as expected, open_warehouse(copy, read_only=True) as got:
+    with (
+        open_warehouse(settings.database_path, read_only=True) as expected,
+        open_warehouse(copy, read_only=True) as got,
+    ):
         name = "intermediate.index_features"
         assert compare(table_named(name), expected.read(name), got.read(name)) == (0, "")
 

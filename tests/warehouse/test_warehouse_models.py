@@ -78,7 +78,12 @@ def test_a_sql_column_is_followed_through_common_table_expressions() -> None:
 
 
 def test_every_number_of_a_narrative_reaches_raw_columns() -> None:
-    for column in ("marts.narrative_facts.value", "marts.narratives.text", "marts.weights.weight", "marts.backtest.net_return"):
+    for column in (
+        "marts.narrative_facts.value",
+        "marts.narratives.text",
+        "marts.weights.weight",
+        "marts.backtest.net_return",
+    ):
         steps = list(upstream(column))
         assert {"raw.daily_bars.close", "raw.index_bars.close"} <= {step.source for step in steps}, column
 

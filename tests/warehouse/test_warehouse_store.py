@@ -116,7 +116,9 @@ def test_the_error_of_a_locked_file_names_its_holder(tmp_path: Path) -> None:
             sys.stdin.read()
         """
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline().strip() == "open"
         with pytest.raises(DatabaseLocked, match=rf"PID {holder.pid} \(") as caught, open_warehouse(path):
@@ -131,9 +133,7 @@ def test_a_database_of_another_layout_is_refused_and_kept(tmp_path: Path) -> Non
     path = tmp_path / "w.duckdb"
     with open_warehouse(path) as warehouse:
         warehouse.write({"raw.trading_days": days(JAN, 2)}, [JAN], "a")
-        warehouse.execute(
-            "UPDATE meta.layout SET definition = 'older' WHERE table_name = 'raw.daily_bars'"
-        )
+        warehouse.execute("UPDATE meta.layout SET definition = 'older' WHERE table_name = 'raw.daily_bars'")
     for read_only in (False, True):
         with pytest.raises(LayoutMismatch, match=r"raw\.daily_bars"), open_warehouse(path, read_only=read_only):
             pass
@@ -157,9 +157,14 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_and_rolled_back(tmp_path: Path) -> None:
     with open_warehouse(tmp_path / "w.duckdb") as warehouse:
         warehouse.write({"raw.trading_days": days(JAN, 2)}, [JAN], "a")
-        with pytest.raises(DiskFull, match="Free some space"), warehouse.transaction():
-            warehouse.execute("DELETE FROM raw.trading_days")
-            raise duckdb.IOException("Could not write file: No space left on device")
+
+        def runs_out_of_space() -> None:
+            with warehouse.transaction():
+                warehouse.execute("DELETE FROM raw.trading_days")
+                raise duckdb.IOException("Could not write file: No space left on device")
+
+        with pytest.raises(DiskFull, match="Free some space"):
+            runs_out_of_space()
         assert warehouse.count("raw.trading_days") == 1
 
 
@@ -183,14 +188,16 @@ def test_pandas_frames_are_stored_with_nan_as_null(tmp_path: Path) -> None:
     frame = pd.DataFrame({**days_of, **numbers, "index_return": [float("nan")]})
     with open_warehouse(tmp_path / "w.duckdb") as warehouse:
         warehouse.write({"intermediate.index_features": as_stored(FEATURES, frame, [JAN])}, [JAN], "a")
-        stored = warehouse.query("SELECT count(*) AS n FROM intermediate.index_features WHERE index_return IS NULL AND run_id = 'a'")
+        stored = warehouse.query(
+            "SELECT count(*) AS n FROM intermediate.index_features WHERE index_return IS NULL AND run_id = 'a'"
+        )
         assert stored["n"][0] == 1
 
 
 def test_a_missing_month_is_named_with_its_remedy(tmp_path: Path) -> None:
-    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
-        with pytest.raises(MissingPartition, match=r"raw\.trading_days has no rows of 2014-01 and 1 more months; ask again"):
-            warehouse.require("raw.trading_days", [JAN, FEB], "ask again")
+    told = r"raw\.trading_days has no rows of 2014-01 and 1 more months; ask again"
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse, pytest.raises(MissingPartition, match=told):
+        warehouse.require("raw.trading_days", [JAN, FEB], "ask again")
 
 
 def test_reading_only_writes_nothing(tmp_path: Path) -> None:
