@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from rotation_pipeline.warehouse.store import Warehouse
 
 app = typer.Typer(
-    name="rotation", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="rotation",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Style rotation for Chinese equities: raw prices to verified narratives, stored by month in DuckDB.",
 )
 INTERRUPTED = 130
@@ -40,7 +43,9 @@ SourceOption = Annotated[str | None, typer.Option("--source", help="Data source:
 PathOption = Annotated[Path | None, typer.Option("--path", help="Folder of the files source.")]
 FromOption = Annotated[str | None, typer.Option("--from", help="First month of the sample, as 2014-01.")]
 ToOption = Annotated[str | None, typer.Option("--to", help="Last month of the sample, as 2024-01.")]
-DatabaseOption = Annotated[Path | None, typer.Option("--database", help="DuckDB file; by default one per source under data/.")]
+DatabaseOption = Annotated[
+    Path | None, typer.Option("--database", help="DuckDB file; by default one per source under data/.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any setting, as allocation.temperature=0.5; may be repeated.")
 ]
@@ -64,7 +69,9 @@ def main() -> None:
         app()
     except SystemExit as ending:
         if ending.code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
-            _fail("interrupted; every month is either as it was or complete. Run the same command to go on", INTERRUPTED)
+            _fail(
+                "interrupted; every month is either as it was or complete. Run the same command to go on", INTERRUPTED
+            )
         raise
     except SettingsError as error:
         _fail(f"settings: {error}", 2)
@@ -86,7 +93,11 @@ def _escape(text: str) -> str:
 
 
 def _overrides(
-    source: str | None, path: Path | None, first: str | None, last: str | None, database: Path | None,
+    source: str | None,
+    path: Path | None,
+    first: str | None,
+    last: str | None,
+    database: Path | None,
     pairs: Sequence[str] | None,
 ) -> dict[str, Any]:
     given: dict[str, Any] = {}
@@ -131,8 +142,12 @@ def _month(text: str, option: str) -> date:
 
 
 def _settings(
-    source: str | None = None, path: Path | None = None, first: str | None = None, last: str | None = None,
-    database: Path | None = None, pairs: Sequence[str] | None = None,
+    source: str | None = None,
+    path: Path | None = None,
+    first: str | None = None,
+    last: str | None = None,
+    database: Path | None = None,
+    pairs: Sequence[str] | None = None,
 ) -> Settings:
     from rotation_pipeline.settings import load_settings
 
@@ -162,14 +177,25 @@ def _progress(quiet: bool) -> Generator[Callable[[Event], None]]:
         yield lambda _event: None
         return
     if not out.is_terminal:
+
         def line(event: Event) -> None:
             if event.outcome is not None:
                 rows = sum(event.outcome.rows.values())
-                err.print(f"[{event.position + 1}/{event.stages}] {event.stage.name}: {rows} rows, {event.outcome.seconds:.1f} s", markup=False, highlight=False)
+                err.print(
+                    f"[{event.position + 1}/{event.stages}] {event.stage.name}: {rows} rows, {event.outcome.seconds:.1f} s",
+                    markup=False,
+                    highlight=False,
+                )
 
         yield line
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as bars:
         overall = bars.add_task("graph", total=None)
         stage_bar = bars.add_task("", total=1, visible=False)
@@ -178,10 +204,15 @@ def _progress(quiet: bool) -> Generator[Callable[[Event], None]]:
             bars.update(overall, total=event.stages, completed=event.position + (event.outcome is not None))
             if event.outcome is not None:
                 rows = sum(event.outcome.rows.values())
-                bars.console.print(f"[green]✓[/] {event.stage.name:<24} {rows:>9,} rows  {event.outcome.seconds:6.1f} s", highlight=False)
+                bars.console.print(
+                    f"[green]✓[/] {event.stage.name:<24} {rows:>9,} rows  {event.outcome.seconds:6.1f} s",
+                    highlight=False,
+                )
                 bars.update(stage_bar, visible=False)
             elif event.total:
-                bars.update(stage_bar, description=event.stage.name, total=event.total, completed=event.done, visible=True)
+                bars.update(
+                    stage_bar, description=event.stage.name, total=event.total, completed=event.done, visible=True
+                )
             else:
                 bars.update(overall, description=event.stage.name)
 
@@ -198,10 +229,15 @@ def _execute(settings: Settings, months: Sequence[date], only: Sequence[str] | N
 
 @app.command()
 def run(
-    source: SourceOption = None, path: PathOption = None, first: FromOption = None, last: ToOption = None,
-    database: DatabaseOption = None, month: Annotated[str | None, typer.Option(help="Compute this month alone.")] = None,
+    source: SourceOption = None,
+    path: PathOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    database: DatabaseOption = None,
+    month: Annotated[str | None, typer.Option(help="Compute this month alone.")] = None,
     stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
-    pairs: SetOption = None, as_json: JsonOption = False,
+    pairs: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the whole graph and print the verdict. Example: rotation run --source files --path DATA --from 2014-01 --to 2024-01"""
     started = time.monotonic()
@@ -227,15 +263,23 @@ def _print_verdict(settings: Settings, artifacts: Sequence[Path], seconds: float
     sentences = data.verdict.sentences("en")
     if as_json:
         facts = {
-            "source": data.source_name, "source_kind": data.source_kind, "month": f"{data.month:%Y-%m}",
-            "verdict": data.verdict.state, "sentences": list(sentences), "table": rows,
-            "reports": [str(path) for path in artifacts], "database": str(settings.database_path), "seconds": round(seconds, 1),
+            "source": data.source_name,
+            "source_kind": data.source_kind,
+            "month": f"{data.month:%Y-%m}",
+            "verdict": data.verdict.state,
+            "sentences": list(sentences),
+            "table": rows,
+            "reports": [str(path) for path in artifacts],
+            "database": str(settings.database_path),
+            "seconds": round(seconds, 1),
         }
         sys.stdout.write(json.dumps(facts, ensure_ascii=False, default=str) + "\n")
         return
     out.print()
     colour = "yellow" if data.source_kind == "simulated" else "green"
-    out.print(f"[bold {colour}]{data.source_kind.upper()} DATA[/]  source {_escape(data.source_name)}, {settings.sample.start} … {data.month:%Y-%m}")
+    out.print(
+        f"[bold {colour}]{data.source_kind.upper()} DATA[/]  source {_escape(data.source_name)}, {settings.sample.start} … {data.month:%Y-%m}"
+    )
     for sentence in sentences:
         out.print(f"[bold]{_escape(sentence)}[/]", highlight=False)
     out.print(_rich_table(rows))
@@ -269,8 +313,13 @@ def _rich_table(rows: Sequence[dict[str, Any]]) -> RichTable:
 
 @app.command()
 def ingest(
-    source: SourceOption = None, path: PathOption = None, first: FromOption = None, last: ToOption = None,
-    database: DatabaseOption = None, pairs: SetOption = None, as_json: JsonOption = False,
+    source: SourceOption = None,
+    path: PathOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    database: DatabaseOption = None,
+    pairs: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Fetch, check and store market data only. Example: rotation ingest --source files --path DATA --to 2020-12"""
     settings = _settings(source, path, first, last, database, pairs)
@@ -284,9 +333,14 @@ def ingest(
 
 @app.command()
 def report(
-    source: SourceOption = None, path: PathOption = None, database: DatabaseOption = None,
-    language: Annotated[list[Language] | None, typer.Option("--lang", help="Language of the page; both by default.")] = None,
-    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False, as_json: JsonOption = False,
+    source: SourceOption = None,
+    path: PathOption = None,
+    database: DatabaseOption = None,
+    language: Annotated[
+        list[Language] | None, typer.Option("--lang", help="Language of the page; both by default.")
+    ] = None,
+    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the HTML report from what is stored. Example: rotation report --lang zh --open"""
     from rotation_pipeline.orchestration.reports import write_reports
@@ -309,7 +363,10 @@ def explain(
     month: Annotated[str, typer.Option("--month", help="Month, as 2015-06.")],
     language: Annotated[Language, typer.Option("--lang", help="Language of the text.")] = Language.EN,
     facts: Annotated[bool, typer.Option("--facts", help="With the table of facts and their sources.")] = False,
-    source: SourceOption = None, path: PathOption = None, database: DatabaseOption = None, as_json: JsonOption = False,
+    source: SourceOption = None,
+    path: PathOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the verified narrative of a month. Example: rotation explain --month 2015-06 --lang zh --facts"""
     from rotation_pipeline.narratives.explain import explain as explained
@@ -317,12 +374,16 @@ def explain(
 
     wanted = _month(month, "--month")
     with _recorded(_settings(source, path, database=database)) as (warehouse, _):
-        warehouse.require("marts.narratives", [wanted], "narratives exist for the months of the sample only: see `rotation status`")
+        warehouse.require(
+            "marts.narratives", [wanted], "narratives exist for the months of the sample only: see `rotation status`"
+        )
         narratives = warehouse.read("marts.narratives", first=wanted, last=wanted)
         table = warehouse.read("marts.narrative_facts", first=wanted, last=wanted)
     if as_json:
         rows = narratives.filter(narratives["language"] == language.value).to_dicts()
-        sys.stdout.write(json.dumps({"narrative": rows, "facts": table.to_dicts()}, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(
+            json.dumps({"narrative": rows, "facts": table.to_dicts()}, ensure_ascii=False, default=str) + "\n"
+        )
         return
     text = explained(to_pandas(narratives), to_pandas(table), wanted, language.value, with_facts=facts)
     out.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -330,7 +391,10 @@ def explain(
 
 @app.command()
 def status(
-    source: SourceOption = None, path: PathOption = None, database: DatabaseOption = None, as_json: JsonOption = False,
+    source: SourceOption = None,
+    path: PathOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """What is stored, for which months, from which source. Example: rotation status --json"""
     from rotation_pipeline.warehouse.catalog import catalog
@@ -341,10 +405,15 @@ def status(
             if table.view:
                 continue
             months = warehouse.months(name)
-            rows.append({
-                "table": name, "rows": warehouse.count(name), "months": len(months),
-                "first": f"{months[0]:%Y-%m}" if months else None, "last": f"{months[-1]:%Y-%m}" if months else None,
-            })
+            rows.append(
+                {
+                    "table": name,
+                    "rows": warehouse.count(name),
+                    "months": len(months),
+                    "first": f"{months[0]:%Y-%m}" if months else None,
+                    "last": f"{months[-1]:%Y-%m}" if months else None,
+                }
+            )
         runs = warehouse.runs()
         where = str(warehouse.path)
     if as_json:
@@ -352,7 +421,10 @@ def status(
         return
     out.print(f"database {where}", highlight=False, soft_wrap=True)
     for item in runs:
-        out.print(f"run {item['run_id']}  {item['source_kind']} data of {item['source']}  code {item['code_version']}  {item['finished_at']:%Y-%m-%d %H:%M} UTC", highlight=False)
+        out.print(
+            f"run {item['run_id']}  {item['source_kind']} data of {item['source']}  code {item['code_version']}  {item['finished_at']:%Y-%m-%d %H:%M} UTC",
+            highlight=False,
+        )
     out.print(_rich_table(rows))
 
 
@@ -374,7 +446,9 @@ def lineage(
     except KeyError as error:
         raise ValueError(str(error.args[0])) from error
     if as_json:
-        facts = {name: [{"column": step.column, "source": step.source} for step in found] for name, found in steps.items()}
+        facts = {
+            name: [{"column": step.column, "source": step.source} for step in found] for name, found in steps.items()
+        }
         sys.stdout.write(json.dumps(facts) + "\n")
         return
     for name in names:
@@ -397,8 +471,13 @@ def lineage(
 def verify_replay_command(
     months: Annotated[int, typer.Option("--months", help="How many months, spread over the sample.")] = 6,
     month: Annotated[list[str] | None, typer.Option("--month", help="This month; may be repeated.")] = None,
-    leak: Annotated[bool, typer.Option("--leak/--no-leak", help="Also prove that a stage that looks ahead is caught.")] = True,
-    source: SourceOption = None, path: PathOption = None, database: DatabaseOption = None, as_json: JsonOption = False,
+    leak: Annotated[
+        bool, typer.Option("--leak/--no-leak", help="Also prove that a stage that looks ahead is caught.")
+    ] = True,
+    source: SourceOption = None,
+    path: PathOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Prove that nothing looks ahead: every table at t equals the one of a database cut at t. Example: rotation verify-replay --months 6"""
     from rotation_pipeline.orchestration.replay import Comparison, spread, verify_leak_is_caught, verify_replay
@@ -412,9 +491,16 @@ def verify_replay_command(
             if not as_json:
                 wrong = [item for item in found if not item.equal]
                 mark = "[red]✗[/]" if wrong else "[green]✓[/]"
-                out.print(f"{mark} {when:%Y-%m}  {len(found) - len(wrong)} of {len(found)} tables equal, {sum(item.rows for item in found):,} rows", highlight=False)
+                out.print(
+                    f"{mark} {when:%Y-%m}  {len(found) - len(wrong)} of {len(found)} tables equal, {sum(item.rows for item in found):,} rows",
+                    highlight=False,
+                )
                 for item in wrong:
-                    out.print(f"    {item.table}: {item.different} rows differ ({item.rows} against {item.replayed_rows}); {_escape(item.example)}", highlight=False, soft_wrap=True)
+                    out.print(
+                        f"    {item.table}: {item.different} rows differ ({item.rows} against {item.replayed_rows}); {_escape(item.example)}",
+                        highlight=False,
+                        soft_wrap=True,
+                    )
 
         comparisons = verify_replay(warehouse, settings, chosen, listen=listen)
         leaks = verify_leak_is_caught(warehouse, settings, chosen) if leak else []
@@ -422,14 +508,22 @@ def verify_replay_command(
     caught = [item for item in leaks if not item.equal]
     if as_json:
         facts = {
-            "months": [f"{item:%Y-%m}" for item in chosen], "compared": len(comparisons), "different": len(broken),
+            "months": [f"{item:%Y-%m}" for item in chosen],
+            "compared": len(comparisons),
+            "different": len(broken),
             "leak_months_caught": sorted({f"{item.month:%Y-%m}" for item in caught}),
-            "tables": [{"month": f"{item.month:%Y-%m}", "table": item.table, "rows": item.rows, "different": item.different} for item in comparisons],
+            "tables": [
+                {"month": f"{item.month:%Y-%m}", "table": item.table, "rows": item.rows, "different": item.different}
+                for item in comparisons
+            ],
         }
         sys.stdout.write(json.dumps(facts) + "\n")
     elif leak:
         found = ", ".join(sorted({f"{item.month:%Y-%m}" for item in caught})) or "none"
-        out.print(f"{'[green]✓[/]' if caught else '[red]✗[/]'} a stage with smoothed regimes looks ahead and is caught in: {found}", highlight=False)
+        out.print(
+            f"{'[green]✓[/]' if caught else '[red]✗[/]'} a stage with smoothed regimes looks ahead and is caught in: {found}",
+            highlight=False,
+        )
     if broken or (leak and not caught):
         raise typer.Exit(1)
 
@@ -440,13 +534,18 @@ app.add_typer(study, name="study")
 
 @study.command("recovery")
 def study_recovery(
-    strength: Annotated[list[float] | None, typer.Option("--strength", help="Planted premium strength; may be repeated.")] = None,
+    strength: Annotated[
+        list[float] | None, typer.Option("--strength", help="Planted premium strength; may be repeated.")
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=2, help="Markets per strength.")] = 20,
     network_seeds: Annotated[int, typer.Option("--network-seeds", min=1, help="Seeds averaged in each network.")] = 2,
-    refit_every: Annotated[int, typer.Option("--refit-every", min=1, help="Months between refits of the networks.")] = 6,
+    refit_every: Annotated[
+        int, typer.Option("--refit-every", min=1, help="Months between refits of the networks.")
+    ] = 6,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Markets run at the same time.")] = 2,
     page: Annotated[Path, typer.Option("--page", help="Markdown page to write.")] = Path("docs/recovery.md"),
-    pairs: SetOption = None, as_json: JsonOption = False,
+    pairs: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Is planted rotation found, and nothing where nothing is? Resumes. Example: rotation study recovery --seeds 20"""
     from rotation_pipeline.orchestration.study import Trial, markdown, run_study, summarise
@@ -461,9 +560,20 @@ def study_recovery(
 
     def listen(trial: Trial, done: int, total: int) -> None:
         if not as_json:
-            err.print(f"[{done}/{total}] strength {trial.strength:g} seed {trial.seed}: Sharpe difference {trial.sharpe_difference:+.3f}, excess {trial.excess_per_year:+.2%} a year", markup=False, highlight=False)
+            err.print(
+                f"[{done}/{total}] strength {trial.strength:g} seed {trial.seed}: Sharpe difference {trial.sharpe_difference:+.3f}, excess {trial.excess_per_year:+.2%} a year",
+                markup=False,
+                highlight=False,
+            )
 
-    trials = run_study(settings, chosen, list(range(1, seeds + 1)), settings.output / "study" / "recovery.csv", workers=workers, listen=listen)
+    trials = run_study(
+        settings,
+        chosen,
+        list(range(1, seeds + 1)),
+        settings.output / "study" / "recovery.csv",
+        workers=workers,
+        listen=listen,
+    )
     command = f"rotation study recovery {' '.join(f'--strength {item:g}' for item in chosen)} --seeds {seeds}"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(markdown(trials, settings, command), encoding="utf-8")
@@ -477,7 +587,10 @@ def study_recovery(
 
 @app.command()
 def doctor(
-    source: SourceOption = None, path: PathOption = None, database: DatabaseOption = None, as_json: JsonOption = False,
+    source: SourceOption = None,
+    path: PathOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Find the usual causes of trouble: environment, settings, data coverage, lock holder. Example: rotation doctor"""
     from rotation_pipeline.orchestration.doctor import examine

@@ -124,7 +124,11 @@ class Settings(BaseSettings):
     """All settings (see module docstring)."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
     )
 
     database: Path | None = None
@@ -276,7 +280,9 @@ def load_settings(**overrides: Any) -> Settings:  # nested dictionaries of setti
     except ValidationError as error:
         raise SettingsError(_readable(error)) from error
     except UnreadableSource as error:
-        raise SettingsError(f"{error}: it is a group; set its members, as {PREFIX}SAMPLE__START=2014-01, or write JSON") from error
+        raise SettingsError(
+            f"{error}: it is a group; set its members, as {PREFIX}SAMPLE__START=2014-01, or write JSON"
+        ) from error
     except (TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{config or CONFIG_FILE} is no valid TOML file: {error}") from error
 

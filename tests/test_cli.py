@@ -77,7 +77,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """``rotation run``, once for all tests of this file."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "rotation.toml").write_text(CONFIG, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch, (folder / "o").open("w+") as stdout, (folder / "e").open("w+") as stderr:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        (folder / "o").open("w+") as stdout,
+        (folder / "e").open("w+") as stderr,
+    ):
         for name in [name for name in os.environ if name.startswith("ROTATION_")]:
             patch.delenv(name)
         patch.chdir(folder)
@@ -452,7 +456,14 @@ def holder(project: Project) -> Iterator[subprocess.Popen[str]]:
 def test_a_database_another_process_holds_ends_with_3(
     project: Project, rotation: Any, holder: subprocess.Popen[str]
 ) -> None:
-    for arguments in (["run"], ["ingest"], ["status"], ["report"], ["explain", "--month", "2014-06"], ["verify-replay"]):
+    for arguments in (
+        ["run"],
+        ["ingest"],
+        ["status"],
+        ["report"],
+        ["explain", "--month", "2014-06"],
+        ["verify-replay"],
+    ):
         answer = rotation(*arguments, "--database", project.database)
         assert (answer.code, answer.stdout) == (3, ""), arguments
         assert f"is held by PID {holder.pid} (" in answer.stderr

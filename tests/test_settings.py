@@ -203,7 +203,9 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     assert load_settings(sample={"history_months": 32, "style_history_months": 7}).sample.history_months == 32
     with pytest.raises(SettingsError, match=r"source\.path is missing.*--path"):
         load_settings(source={"name": "files"})
-    with pytest.raises(SettingsError, match="lookback_days = 40 must exceed share_count_return_days = 38 by at least 5"):
+    with pytest.raises(
+        SettingsError, match="lookback_days = 40 must exceed share_count_return_days = 38 by at least 5"
+    ):
         load_settings(sanity={"lookback_days": 40, "share_count_return_days": 38})
     with pytest.raises(SettingsError, match=r"universe\.index_id = 000300\.SH.*simulation\.index_id = 000016\.SH"):
         load_settings(universe={"index_id": "000300.SH"})

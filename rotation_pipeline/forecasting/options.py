@@ -85,7 +85,7 @@ class NetworkOptions:
     hidden: Annotated[int, Ge(4), Le(256)] = 32
     """Width of the shared state h_t: about 17,000 parameters for five styles, the size this system is specified for."""
     layers: Annotated[int, Ge(1), Le(4)] = 2
-    """Encoder layers."""
+    """Encoder layers of either network: two, as the method specifies (spec/forecasting.md)."""
     attention_heads: Annotated[int, Ge(1), Le(16)] = 4
     """Attention heads of the Transformer, a divisor of ``hidden``; 8 dimensions each by default."""
     feed_forward: Annotated[int, Ge(4), Le(1024)] = 64

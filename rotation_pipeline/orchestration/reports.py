@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rotation_pipeline.orchestration.stages import to_pandas
+from rotation_pipeline.orchestration.stages import timestamp, to_pandas
 from rotation_pipeline.settings import Settings
 from rotation_pipeline.warehouse.errors import MissingPartition
 from rotation_pipeline.warehouse.store import Warehouse
@@ -68,10 +68,11 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
         first = last if name in _AS_OF_LAST else None
         frames[name] = to_pandas(warehouse.read(table, first=first, last=last))
     latest = warehouse.latest_run()
+    stamp = timestamp(last)
     return ReportData(
         source_kind=latest["source_kind"],
         source_name=latest["source"],
-        month=pd.Timestamp(last),
+        month=stamp,
         run_id=latest["run_id"],
         cost_bp=settings.backtest.cost_bp,
         index_id=settings.universe.index_id,
@@ -80,7 +81,7 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
             frames["significance"],
             frames["books"],
             frames["forecast_scores"],
-            month=pd.Timestamp(last),
+            month=stamp,
             options=settings.backtest,
         ),
         settings=settings.model_dump(mode="json", exclude={"database", "output"}),

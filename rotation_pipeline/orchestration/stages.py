@@ -59,7 +59,7 @@ class Work:
     @property
     def timestamps(self) -> list[pd.Timestamp]:
         """The months as pandas has them."""
-        return [pd.Timestamp(month) for month in self.months]
+        return [timestamp(month) for month in self.months]
 
     @property
     def last(self) -> date:
@@ -82,6 +82,11 @@ class Work:
         month = add_months(self.first, -1)
         rows = self.warehouse.read(name, first=month, last=month, **equals)
         return to_pandas(rows) if rows.height else None
+
+
+def timestamp(day: date) -> pd.Timestamp:
+    """A date as pandas has it."""
+    return pd.Timestamp(year=day.year, month=day.month, day=day.day)
 
 
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:

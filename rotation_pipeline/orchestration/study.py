@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -116,7 +117,7 @@ def read_trials(path: Path) -> list[Trial]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    kinds = {"seed": int, "settings": str}
+    kinds: dict[str, Callable[[str], Any]] = {"seed": int, "settings": str}
     return [Trial(**{item.name: kinds.get(item.name, float)(row[item.name]) for item in fields(Trial)}) for row in rows]
 
 

@@ -56,7 +56,7 @@ class VerdictLike(Protocol):
         """Machine-readable outcome."""
         ...
 
-    def sentences(self, language: str) -> Sequence[str]:
+    def sentences(self, language: Literal["en", "zh"]) -> Sequence[str]:
         """The verdict as sentences in ``en`` or ``zh``."""
         ...
 

@@ -72,9 +72,13 @@ class FilesSource:
     def _where(self) -> str:
         return str(self._mapping_path or self.path / "mapping.toml")
 
-    @cached_property
+    @property
     def version(self) -> str:
         """Hash of the content of the files served and of the mapping."""
+        return self._version
+
+    @cached_property
+    def _version(self) -> str:
         digest = hashlib.sha256()
         for name in sorted(_TABLES):
             for path in self._files(name):

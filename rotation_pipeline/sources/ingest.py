@@ -26,7 +26,15 @@ from rotation_pipeline.market.tables import DATED_BY, INGESTIONS, QUARANTINE, SO
 from rotation_pipeline.sources.base import Source, SourceError
 from rotation_pipeline.sources.canonical import content_hashes, partitioned
 
-REQUIRED = ("trading_days", "index_bars", "daily_bars", "index_members")
+REQUIRED = (
+    "trading_days",
+    "index_bars",
+    "daily_bars",
+    "daily_valuation",
+    "index_members",
+    "industries",
+    "listings",
+)
 """Tables without which nothing downstream can be computed."""
 WITH_LOOKBACK = frozenset({"daily_bars", "daily_valuation", "dividends"})
 """Tables of which rows before the month are needed to judge the month."""
@@ -84,7 +92,7 @@ def _check_request(source: Source, months: list[date]) -> None:
     missing = [name for name in REQUIRED if not source.serves(name)]
     if missing:
         raise SourceError(
-            f"source {source.name} does not serve {', '.join(missing)}, which the pipeline can't do without"
+            f"source {source.name} does not serve {', '.join(missing)}, which the pipeline can't do without; add it to the source (files: TABLE.parquet, or [TABLE] file = … in mapping.toml)"
         )
 
 

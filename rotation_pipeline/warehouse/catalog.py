@@ -16,7 +16,12 @@ from rotation_pipeline.warehouse.errors import WarehouseError
 from rotation_pipeline.warehouse.models import sql_models
 
 STAGE_TABLES: tuple[Table, ...] = (
-    *factors.TABLES, *regimes.TABLES, *forecasting.TABLES, *allocation.TABLES, *backtest.TABLES, *narratives.TABLES,
+    *factors.TABLES,
+    *regimes.TABLES,
+    *forecasting.TABLES,
+    *allocation.TABLES,
+    *backtest.TABLES,
+    *narratives.TABLES,
 )
 """Tables computed in Python."""
 

@@ -6,6 +6,7 @@ schema, documentation and checks cannot drift apart.
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -74,8 +75,12 @@ def _source() -> Any:  # Great Expectations' data source, imported late: it take
     return context.data_sources.add_pandas("stages")
 
 
+def _expectation_classes() -> Any:
+    return importlib.import_module("great_expectations.expectations")
+
+
 def _expectations(table: Table) -> list[Any]:
-    import great_expectations.expectations.core as expect
+    expect = _expectation_classes()
 
     found: list[Any] = []
     for column in table.columns:
@@ -147,7 +152,7 @@ def check(table: Table, frame: pl.DataFrame, months: Sequence[date]) -> Quality:
     failures = _validate(table.full_name, frame, expectations) if frame.height else []
     checked = len(expectations)
     if table.minimum_rows and months:
-        import great_expectations.expectations.core as expect
+        expect = _expectation_classes()
 
         wanted = pl.DataFrame({"month": list(months)}, schema={"month": pl.Date})
         counts = wanted.join(frame.group_by("month").len("rows"), on="month", how="left").with_columns(

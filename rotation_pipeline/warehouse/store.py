@@ -304,20 +304,12 @@ class Warehouse:
         known = self.execute("SELECT count(*) FROM meta.runs WHERE run_id = ?", [run_id])
         if known[0][0]:
             return
-        self.execute(
-            "INSERT INTO meta.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                run_id,
-                facts["code_version"],
-                facts["settings"],
-                facts["seeds"],
-                facts["packages"],
-                facts["source"],
-                facts["source_kind"],
-                facts["source_version"],
-                _now(),
-            ],
-        )
+        named = ("code_version", "settings", "seeds", "packages", "source", "source_kind", "source_version")
+        with self.transaction():
+            self.execute(
+                "INSERT INTO meta.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [run_id, *(facts[name] for name in named), _now()],
+            )
 
     def latest_run(self) -> dict[str, Any]:
         """The run that wrote last: run_id, code_version, settings (JSON), packages (by name), source, source_kind.
@@ -355,10 +347,11 @@ class Warehouse:
         if not months or not written:
             return
         seconds = time.monotonic() - started
-        self.connection.executemany(
-            "INSERT INTO meta.executions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [[run_id, stage, name, months[0], months[-1], rows, seconds, _now()] for name, rows in written.items()],
-        )
+        with self.transaction():
+            self.connection.executemany(
+                "INSERT INTO meta.executions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [[run_id, stage, name, months[0], months[-1], rows, seconds, _now()] for name, rows in written.items()],
+            )
 
 
 def _now() -> datetime:
@@ -367,4 +360,9 @@ def _now() -> datetime:
 
 def _is_disk_full(error: duckdb.Error) -> bool:
     text = str(error).lower()
-    return "no space left" in text or "disk full" in text or "max_temp_directory_size" in text
+    return (
+        any(sign in text for sign in ("file too large", "quota exceeded"))
+        or "no space left" in text
+        or "disk full" in text
+        or "max_temp_directory_size" in text
+    )

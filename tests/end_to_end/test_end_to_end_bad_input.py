@@ -245,7 +245,9 @@ def test_a_broken_delivery_is_refused(
 
 def test_months_the_source_lacks_are_refused(attempt: Callable[[Frames], Attempt]) -> None:
     late = attempt({})
-    with pytest.raises(ValueError, match=r"files serves 2013-06 to 2014-02 completely; asked for 2014-03, 2014-04 \(2 months"):
+    with pytest.raises(
+        ValueError, match=r"files serves 2013-06 to 2014-02 completely; asked for 2014-03, 2014-04 \(2 months"
+    ):
         late.run([BAD, date(2014, 3, 1), date(2014, 4, 1)])
     assert late.after() == late.before
 
@@ -311,7 +313,11 @@ def test_a_report_announced_before_its_period_ended_is_kept_out(
     # alone it is more than a hundredth of the month: the month is refused
     folder = trial.settings.source.path
     assert folder is not None
-    other = Attempt(world, write({"fundamentals": pl.concat([reports.filter(pl.col("announced_on") < BAD), wrong])}, folder), trial.path.parent)
+    other = Attempt(
+        world,
+        write({"fundamentals": pl.concat([reports.filter(pl.col("announced_on") < BAD), wrong])}, folder),
+        trial.path.parent,
+    )
     other.refused(ValueError, "fundamentals 2014-02", "0_announced_before_period", item["asset_id"], "2014-03-31")
 
 
@@ -350,7 +356,13 @@ def test_a_month_with_too_few_stocks_is_refused(world: World, attempt: Callable[
     members = world.frames["index_members"]
     leaving = members.filter(pl.col("valid_to").is_null())["asset_id"].unique().sort().head(10)
     gone = pl.col("asset_id").is_in(leaving.implode()) & pl.col("valid_to").is_null()
-    trial = attempt({"index_members": members.with_columns(pl.when(gone).then(date(2014, 2, 10)).otherwise(pl.col("valid_to")).alias("valid_to"))})
+    trial = attempt(
+        {
+            "index_members": members.with_columns(
+                pl.when(gone).then(date(2014, 2, 10)).otherwise(pl.col("valid_to")).alias("valid_to")
+            )
+        }
+    )
     with pytest.raises(TooFewNames) as caught:
         trial.run()
     for part in ("2014-02", "14", "20", "min_names"):
@@ -378,7 +390,7 @@ def test_a_factor_without_information_has_no_score(
     empty = rows.filter(pl.col("factor") == "book_to_price")
     assert empty.height > 0
     assert empty["score"].null_count() == empty.height
-    for factor in ("earnings_yield", "VAL", "SIZE"):
+    for factor in ("earnings_yield", "mom_20", "SIZE"):
         assert rows.filter(pl.col("factor") == factor)["score"].null_count() == 0, factor
     trial.good_months_untouched()
 
