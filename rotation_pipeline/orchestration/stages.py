@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pandas as pd
 import polars as pl
@@ -86,7 +86,7 @@ class Work:
 
 def timestamp(day: date) -> pd.Timestamp:
     """A date as pandas has it."""
-    return pd.Timestamp(year=day.year, month=day.month, day=day.day)
+    return cast("pd.Timestamp", pd.Timestamp(day))  # a date is never NaT
 
 
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
