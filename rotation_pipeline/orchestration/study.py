@@ -137,7 +137,7 @@ def run_study(
     todo = [pair for pair in wanted if pair not in known]
     path.parent.mkdir(parents=True, exist_ok=True)
     text = settings.model_dump_json()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=8) as pool:
         futures = [pool.submit(run_trial, text, strength, seed) for strength, seed in todo]
         for future in as_completed(futures):
             trial = future.result()
