@@ -81,7 +81,19 @@ def fingerprint(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
+class StudyError(RuntimeError):
+    """A market on which the chain could not be run; says which one and why."""
+
+
 def run_trial(settings_json: str, strength: float, seed: int) -> Trial:
+    """Run the chain on one simulated market; an error says which market it was and survives the way between processes."""
+    try:
+        return _run_trial(settings_json, strength, seed)
+    except Exception as error:  # noqa: BLE001  # whatever it was is told; many errors cannot be pickled
+        raise StudyError(f"strength {strength:g}, seed {seed}: {type(error).__name__}: {error}") from None
+
+
+def _run_trial(settings_json: str, strength: float, seed: int) -> Trial:
     """Run the chain on one simulated market in a database of its own, thrown away afterwards."""
     base = json.loads(settings_json)
     simulation = {**base["simulation"], "seed": seed, "premium_strength": strength}

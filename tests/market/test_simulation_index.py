@@ -111,3 +111,14 @@ def test_index_size_is_an_option() -> None:
     first = small.tables["index_members"]["valid_from"].min()
     assert isinstance(first, date)
     assert first < date(2011, 6, 1) - timedelta(days=100)
+
+
+def test_a_member_under_special_treatment_leaves_once() -> None:
+    """In this market one left a review both for its treatment and to make room for a strong newcomer."""
+    members = simulate(SimulationOptions(seed=17, premium_strength=0.0), date(2021, 1, 1)).tables["index_members"]
+    spells = members.select("asset_key", "valid_from")
+    assert spells.n_unique() == spells.height
+    inside = members.filter(
+        (pl.col("valid_from") <= date(2021, 1, 29)) & (pl.col("valid_to").fill_null(date.max) > date(2021, 1, 29))
+    )
+    assert inside.height == 50

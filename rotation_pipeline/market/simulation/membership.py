@@ -127,7 +127,7 @@ def _review(
     leaving = np.concatenate([must_go, weak])
     newcomers = ranked[~members[ranked]]
     strong = newcomers[place[newcomers] < _ENTER_WITHIN * size]
-    middle = np.flatnonzero(members & (place < _STAY_WITHIN * size))
+    middle = np.flatnonzero(members & ~events.is_st & (place < _STAY_WITHIN * size))
     middle = middle[np.argsort(-place[middle], kind="stable")]
     if strong.size > leaving.size:  # a strong newcomer pushes out the smallest sitting member
         leaving = np.concatenate([leaving, middle[: strong.size - leaving.size]])
