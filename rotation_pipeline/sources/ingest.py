@@ -26,15 +26,7 @@ from rotation_pipeline.market.tables import DATED_BY, INGESTIONS, QUARANTINE, SO
 from rotation_pipeline.sources.base import Source, SourceError
 from rotation_pipeline.sources.canonical import content_hashes, partitioned
 
-REQUIRED = (
-    "trading_days",
-    "index_bars",
-    "daily_bars",
-    "daily_valuation",
-    "index_members",
-    "industries",
-    "listings",
-)
+REQUIRED = ("trading_days", "index_bars", "daily_bars", "index_members")
 """Tables without which nothing downstream can be computed."""
 WITH_LOOKBACK = frozenset({"daily_bars", "daily_valuation", "dividends"})
 """Tables of which rows before the month are needed to judge the month."""

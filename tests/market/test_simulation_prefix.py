@@ -97,7 +97,7 @@ def test_other_seeds_give_other_markets(market: SimulatedMarket) -> None:
 
 def test_strength_leaves_the_market_of_the_first_month_alone() -> None:
     """Before any exposure is known nothing can be paid for."""
-    first = date(2011, 6, 1)
+    first = SimulationOptions().first_month
     none, full = (simulate(SimulationOptions(premium_strength=strength, n_stocks=20), first) for strength in (0.0, 2.0))
     assert_frame_equal(none.tables["daily_bars"], full.tables["daily_bars"], check_exact=True)
 

@@ -98,7 +98,7 @@ def test_each_style_alone_earns_its_premium(seed: int, overlap: float) -> None:
 
 
 def test_truth_tables(planted: SimulatedMarket) -> None:
-    months = months_between(date(2011, 6, 1), LAST)
+    months = months_between(SimulationOptions().first_month, LAST)
     regimes, styles = planted.truth["regimes"], planted.truth["premia"]
     assert regimes["month"].to_list() == months
     joined = styles.join(regimes, on="month")

@@ -94,15 +94,21 @@ def random_options(rng: np.random.Generator) -> NarrativeOptions:
 
 
 def market(seed: int, months: int, start: str = "2014-01-01") -> NarrativeInputs:
-    """Inputs of ``months`` consecutive months; returns from the first, regimes after 6, weights and backtest after 12."""
+    """Inputs of ``months`` consecutive months; returns from the first, regimes after 6, weights and backtest after 12.
+
+    In about three of ten months nothing is traded: the weights are the drifted ones.
+    """
     rng = np.random.default_rng(seed)
     stamps = pd.date_range(start, periods=months, freq="MS")
     regimes, features, weights, books, forecasts, longshort, backtest, index = [], [], [], [], [], [], [], []
-    last, regime, spell = np.full(5, 0.2), "range", 0
+    last, regime, spell = np.full(5, np.nan), "range", 0
     for place, month in enumerate(stamps):
         if place > 0:
             index.append((month, rng.normal(0.005, 0.07)))
-            longshort += [(month, style, "style", rng.normal(0.003, 0.03)) for style in STYLES]
+            returns = rng.normal(0.003, 0.03, 5)
+            longshort += [(month, style, "style", ret) for style, ret in zip(STYLES, returns, strict=True)]
+            grown = last * (1.0 + returns)
+            last = grown / grown.sum()
         longshort.append((month, "mom_20", "raw", rng.normal()))
         for day in (month + pd.offsets.BMonthEnd(1) - pd.Timedelta(days=7), month + pd.offsets.BMonthEnd(1)):
             known = place >= 2
@@ -124,10 +130,13 @@ def market(seed: int, months: int, start: str = "2014-01-01") -> NarrativeInputs
         if place >= 12:
             drifted = last
             target = np.full(5, 0.2) if rng.random() < 0.2 else rng.dirichlet(np.full(5, 8.0))
-            weights += [(month, "rotation", s, w) for s, w in zip(STYLES, target, strict=True)]
-            weights += [(month, "equal_weight", s, 0.2) for s in STYLES]
+            if place > 12 and rng.random() < 0.3:
+                target = drifted  # within the band: nothing is traded
+            weights += [(month, "rotation", s, w, d) for s, w, d in zip(STYLES, target, drifted, strict=True)]
+            weights += [(month, "equal_weight", s, 0.2, 0.2) for s in STYLES]
             share = 0.5 * np.abs(target - 0.2).sum()
-            books.append((month, "rotation", 0.5 * np.abs(target - drifted).sum(), share, share < 0.01))
+            turnover = 0.5 * np.abs(target - drifted).sum() if place > 12 else 0.0
+            books.append((month, "rotation", turnover, share, share < 0.01))
             forecasts += [(month, style, rng.normal(0.002, 0.01)) for style in STYLES]
             last = target
         if place >= 13:
@@ -136,7 +145,7 @@ def market(seed: int, months: int, start: str = "2014-01-01") -> NarrativeInputs
                 for name in ("rotation", "equal_weight", "index")
             ]
     return NarrativeInputs(
-        weights=pd.DataFrame(weights, columns=["month", "strategy", "style", "weight"]),
+        weights=pd.DataFrame(weights, columns=["month", "strategy", "style", "weight", "drifted"]),
         books=pd.DataFrame(books, columns=["month", "strategy", "turnover", "active_share", "is_equal_weight_clone"]),
         forecasts=pd.DataFrame(forecasts, columns=["month", "style", "mean"]),
         longshort=pd.DataFrame(longshort, columns=["month", "factor", "kind", "long_short"]),

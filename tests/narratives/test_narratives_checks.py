@@ -89,6 +89,23 @@ def test_direction_is_that_of_the_number_shown(value: float, direction: str, tex
     assert shown(item) == text
 
 
+@pytest.mark.parametrize("value", [0.0, 0.04, -0.04])
+def test_a_weight_that_shows_no_change_is_left_unchanged_without_a_number(value: float) -> None:
+    item = fact("MOM", "weight_change", "weight_change", "points", 1, value)
+    slot = f"{{{C}|dir}} {{{C}|abs}}"
+    assert render(f"It is {slot}, and {slot} at the month end.", {C: item}, EN) == (
+        "It is left unchanged, and left unchanged at the month end."
+    )
+    assert render(f"月末{slot.replace(' ', '')}。", {C: item}, ZH) == "月末未作调整。"
+    sentences = [
+        (render(text, {**FACTS, C: item}, EN).replace(" to a weight", ", a weight"), ids) for text, ids in GOOD_EN
+    ]
+    text = joined([sentence for sentence, _ in sentences], "en")
+    assert check_text(text, sentences, {**FACTS, C: item}, "en", OPTIONS) == []
+    errors = check_text(text, sentences, FACTS, "en", OPTIONS)  # the same text of a month with a change
+    assert errors == [f"sentence 2: 'left unchanged' is not {C} (MOM weight_change = 3.1)"]
+
+
 def test_slots_know_their_parts() -> None:
     assert parts_of(RETURN, ZH) == {"subject", "measure", "dir", "abs", "value"}
     assert parts_of(WEIGHT, ZH) == {"subject", "measure", "value"}
@@ -177,6 +194,12 @@ BAD_TEXTS: tuple[tuple[Language, str, str, str], ...] = (
     ("en", "bear", "slow bull", "is not regime"),
     ("en", "momentum", "value", "is not favoured"),
     ("en", "3.1 percentage points", "3.1%", "fits 0 facts"),
+    ("en", "raised by 3.1 percentage points", "left unchanged", "'left unchanged' is not f"),
+    ("en", "raised by 3.1", "left unchanged 3.1", "fits 0 facts"),
+    ("en", "raised by 3.1", "changed by 3.1", "wording"),
+    ("en", "3.1 percentage points", "3.1 percentage points on the month", "wording 'on'"),
+    ("en", "3.1 percentage points", "3.1 percentage points over the month", "wording 'over'"),
+    ("en", "fell 2.31%", "left unchanged", "who has no weight_change"),
     ("en", "1 month", "1 quarter", "wording"),
     ("en", "The SSE 50", "The rotation strategy", "fits 0 facts"),
     ("en", "The SSE 50", "The market index", "wording"),
@@ -192,6 +215,10 @@ BAD_TEXTS: tuple[tuple[Language, str, str, str], ...] = (
     ("zh", "熊市", "慢牛", "is not regime"),
     ("zh", "动量", "质量", "is not favoured"),
     ("zh", "3.1个百分点", "3.1%", "fits 0 facts"),
+    ("zh", "上调3.1个百分点", "未作调整", "'未作调整' is not f"),
+    ("zh", "上调3.1", "未作调整3.1", "fits 0 facts"),
+    ("zh", "上调3.1", "较上月上调3.1", "wording '较上月'"),
+    ("zh", "，权重上调", "，月末未在风格之间调仓，权重随收益自然漂移，权重上调", "does not hold this month"),
     ("zh", "1个月", "1年", "fits 0 facts"),
     ("zh", "上证50", "上证51", "wording"),
     ("zh", "预测与市场状态之间存在张力", "这一偏好与市场状态相符", "does not hold this month"),

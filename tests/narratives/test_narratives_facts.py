@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,71 @@ def test_first_month_has_its_sample_sizes_only() -> None:
     }
 
 
+def drifted_weights() -> pd.DataFrame:
+    """Slow reference: last month's weights times this month's returns, made to sum to 1 again."""
+    weights = INPUTS.weights[INPUTS.weights["strategy"] == "rotation"].set_index(["month", "style"])["weight"]
+    returns = INPUTS.longshort[INPUTS.longshort["kind"] == "style"].set_index(["month", "factor"])["long_short"]
+    rows = {}
+    for before, month in pairwise(MONTHS[12:]):
+        grown = {style: weights[before, style] * (1.0 + returns[month, style]) for style in STYLES}
+        rows[month] = {style: value / sum(grown.values()) for style, value in grown.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def test_a_weight_that_only_moved_with_returns_was_changed_by_nobody() -> None:
+    """Weights move in every month; in the untraded ones no fact, hint or sentence speaks of a decision."""
+    rotation = INPUTS.weights[INPUTS.weights["strategy"] == "rotation"].pivot_table(
+        index="month", columns="style", values="weight"
+    )
+    traded = 100 * (rotation - drifted_weights())
+    untraded = traded.index[(traded.abs() < 1e-9).all(axis=1)]
+    assert len(untraded) >= 3
+    decisions = (
+        "turning_defensive",
+        "trend_reinforced",
+        "trend_faded",
+        "leaving_defence",
+        "low_conviction",
+        "high_conviction",
+    )
+    told = narrate(TABLE, untraded, OPTIONS)
+    for month in untraded:
+        assert rotation.diff().loc[month].abs().max() > 0.001
+        assert value(month, "strategy", "left_to_drift") == "left_to_drift"
+        for measure in ("largest_increase", "largest_decrease", *decisions):
+            assert value(month, "strategy", measure) is None, (month, measure)
+        zh, en = (told[(told["month"] == month) & (told["language"] == name)]["text"].item() for name in ("zh", "en"))
+        assert "月末未在风格之间调仓，权重随收益自然漂移" in zh
+        assert "the weights are left to drift with returns" in en
+        assert not re.search("上调|下调|增配|减配|未作调整", zh)
+        assert not re.search("raised|cut|increase|unchanged", en)
+    assert set(TABLE[TABLE["measure"] == "left_to_drift"]["month"]) == set(untraded)
+
+
+def test_the_first_month_of_weights_has_no_trade() -> None:
+    first = INPUTS.weights["month"].min()
+    for style in STYLES:
+        assert value(first, style, "weight") is not None
+        assert value(first, style, "weight_change") is None
+    assert value(first, "strategy", "turnover") == 0.0
+    for measure in ("largest_increase", "largest_decrease", "left_to_drift"):
+        assert value(first, "strategy", measure) is None
+
+
+@pytest.mark.parametrize(("points", "label"), [(0.04, None), (0.06, "VOL")])
+def test_a_change_too_small_to_be_shown_is_no_change(points: float, label: str | None) -> None:
+    month = MONTHS[20]
+    weights = INPUTS.weights.copy()
+    rows = (weights["month"] == month) & (weights["strategy"] == "rotation")
+    weights.loc[rows, "drifted"] = weights.loc[rows, "weight"]
+    weights.loc[rows & (weights["style"] == "VOL"), "drifted"] -= points / 100
+    weights.loc[rows & (weights["style"] == "MOM"), "drifted"] += points / 100
+    table = fact_table(changed("weights", weights), [month], OPTIONS)
+    assert value(month, "VOL", "weight_change", table) == pytest.approx(points, abs=1e-9)
+    assert value(month, "strategy", "largest_increase", table) == label
+    assert value(month, "strategy", "largest_decrease", table) == (label and "MOM")
+
+
 @pytest.mark.parametrize("place", [13, 17, 24, 35])
 def test_numbers_against_pandas(place: int) -> None:
     month = MONTHS[place]
@@ -107,6 +174,7 @@ def test_numbers_against_pandas(place: int) -> None:
     rotation = INPUTS.weights[INPUTS.weights["strategy"] == "rotation"].pivot_table(
         index="month", columns="style", values="weight"
     )
+    traded = 100 * (rotation - drifted_weights())
     forecast = INPUTS.forecasts.pivot_table(index="month", columns="style", values="mean").loc[month]
     for style in STYLES:
         returns = styles[style].loc[:month]
@@ -114,11 +182,13 @@ def test_numbers_against_pandas(place: int) -> None:
         assert value(month, style, "return_3m") == pytest.approx((1 + returns.iloc[-3:]).prod() - 1, abs=1e-14)
         assert value(month, style, "return_12m") == pytest.approx((1 + returns.iloc[-12:]).prod() - 1, abs=1e-14)
         assert value(month, style, "weight") == rotation.loc[month, style]
-        assert value(month, style, "weight_change") == pytest.approx(100 * rotation[style].diff().loc[month], abs=1e-12)
+        assert value(month, style, "weight_change") == pytest.approx(traded.loc[month, style], abs=1e-12)
         assert value(month, style, "above_equal") == pytest.approx(100 * (rotation.loc[month, style] - 0.2), abs=1e-12)
         assert value(month, style, "weight_rank") == rotation.loc[month].rank(ascending=False, method="min")[style]
         assert value(month, style, "forecast_rank") == forecast.rank(ascending=False, method="min")[style]
-    assert value(month, "strategy", "largest_decrease") == rotation.diff().loc[month].idxmin()
+    is_traded = bool((traded.loc[month].abs() >= 0.05).any())
+    assert value(month, "strategy", "largest_increase") == (traded.loc[month].idxmax() if is_traded else None)
+    assert value(month, "strategy", "largest_decrease") == (traded.loc[month].idxmin() if is_traded else None)
     assert value(month, "strategy", "best_return") == styles.loc[month].idxmax()
     assert value(month, "strategy", "best_forecast") == forecast.idxmax()
     net = INPUTS.backtest.pivot_table(index="month", columns="strategy", values="net_return")
@@ -210,6 +280,11 @@ BAD = {
     "repeated": (lambda: changed("forecasts", pd.concat([INPUTS.forecasts, INPUTS.forecasts.tail(1)])), "two rows for 'SIZE' in 2016-12"),
     "infinite": (lambda: changed("longshort", INPUTS.longshort.assign(long_short=np.inf)), "long_short of 2014-01 is infinite|long_short of 2014-02 is infinite"),
     "style": (lambda: changed("weights", INPUTS.weights.query("style != 'VAL'")), "weight of 2015-01: rotation lacks VAL"),
+    "drifted": (lambda: changed("weights", INPUTS.weights.drop(columns="drifted")), "marts.weights lacks drifted"),
+    "drifted of a style": (
+        lambda: changed("weights", INPUTS.weights.assign(drifted=INPUTS.weights["drifted"].where(INPUTS.weights["style"] != "VAL"))),
+        "drifted of 2015-02: rotation lacks VAL",
+    ),
     "null": (lambda: changed("backtest", INPUTS.backtest.assign(net_return=np.nan)), "net_return of 2015-02 is null"),
     "regime": (lambda: changed("regimes", INPUTS.regimes.assign(regime="crisis")), "'crisis', not one of"),
     "month": (lambda: changed("index_returns", INPUTS.index_returns.assign(month=pd.Timestamp("2015-01-05"))), "is no month"),

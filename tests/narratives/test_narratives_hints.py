@@ -16,12 +16,13 @@ EMPTY = Snapshot()
 CASES = {
     "equal_weights": (Snapshot(active_share=0.0099), Snapshot(active_share=0.01)),
     "equal_weight_clone": (Snapshot(is_clone=True), Snapshot(is_clone=False)),
+    "left_to_drift": (Snapshot(changes={"MOM": 4e-14}, turnover=9e-16), Snapshot(changes={"MOM": 0.001}, turnover=1e-5)),
     "turning_defensive": (Snapshot(changes={"VOL": 2.0}, index_drawdown=-0.10), Snapshot(changes={"VOL": 2.0}, index_drawdown=-0.0999)),
     "trend_reinforced": (Snapshot(changes={"MOM": 2.0}, trend=0.001), Snapshot(changes={"MOM": 2.0}, trend=0.0)),
     "trend_faded": (Snapshot(changes={"MOM": -2.0}, trend=-0.001), Snapshot(changes={"MOM": -1.99}, trend=-0.001)),
     "leaving_defence": (Snapshot(changes={"VAL": -2.0}, trend=0.01), Snapshot(changes={"VAL": -2.0, "VOL": 2.0}, trend=0.01)),
-    "low_conviction": (Snapshot(active_share=0.05, previous_active_share=0.08), Snapshot(active_share=0.005, previous_active_share=0.08)),
-    "high_conviction": (Snapshot(active_share=0.08, previous_active_share=0.05), Snapshot(active_share=0.06, previous_active_share=0.05)),
+    "low_conviction": (Snapshot(active_share=0.05, drifted_active_share=0.08), Snapshot(active_share=0.005, drifted_active_share=0.08)),
+    "high_conviction": (Snapshot(active_share=0.08, drifted_active_share=0.05), Snapshot(active_share=0.06, drifted_active_share=0.05)),
     "fits_regime": (Snapshot(favoured="VOL", regime="bear"), Snapshot(favoured="VOL", regime="slow_bull")),
     "opposes_regime": (Snapshot(favoured="MOM", regime="bear"), Snapshot(favoured="MOM", regime="range")),
     "neutral_to_regime": (Snapshot(favoured="QLTY", regime="slow_bull"), Snapshot(favoured="QLTY", regime="bear")),
@@ -51,6 +52,11 @@ def test_threshold(name: str) -> None:
     assert RULES[name](holds, OPTIONS) is True
     assert RULES[name](fails, OPTIONS) is False
     assert RULES[name](EMPTY, OPTIONS) is False  # what is unknown does not hold
+
+
+def test_the_first_month_is_not_left_to_drift() -> None:
+    """Its turnover is 0 because there is nothing to trade from."""
+    assert RULES["left_to_drift"](Snapshot(turnover=0.0), OPTIONS) is False
 
 
 def test_thresholds_come_from_the_options() -> None:

@@ -16,6 +16,7 @@ from rotation_pipeline.narratives.fact import Fact
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
 from rotation_pipeline.narratives.template import TemplateWriter
 from rotation_pipeline.narratives.verify import check_slots, check_text, joined
+from rotation_pipeline.narratives.wording_hints import HINT_TEXTS
 from rotation_pipeline.narratives.write import rendered
 
 MUTANTS = 250
@@ -31,11 +32,11 @@ REGIME_NAMES = {"zh": ("慢牛", "熊市", "震荡市"), "en": ("slow bull", "be
 SUBJECT_NAMES = {"zh": ("上证50", "轮动策略"), "en": ("the SSE 50", "the rotation strategy")}
 FLIPS = {
     "zh": (
-        ("上涨", "下跌"), ("高于", "低于"), ("上调", "下调"), ("盈利", "亏损"), ("领先", "落后"), ("增配", "减配"), ("最高", "最低"), ("向上", "向下"),
+        ("上涨", "下跌"), ("高于", "低于"), ("上调", "下调"), ("上调", "未作调整"), ("盈利", "亏损"), ("领先", "落后"), ("增配", "减配"), ("最高", "最低"), ("向上", "向下"),
         ("上升", "下降"), ("为-", "为"),
     ),
     "en": (
-        ("rose", "fell"), ("above", "below"), ("raised", "cut"), ("gained", "lost"), ("beat", "trailed"), ("increase", "cut"), ("highest", "lowest"),
+        ("rose", "fell"), ("above", "below"), ("raised", "cut"), ("raised by", "left unchanged"), ("gained", "lost"), ("beat", "trailed"), ("increase", "cut"), ("highest", "lowest"),
         ("more", "less"), (" -", " "), ("high", "low"),
     ),
 }  # fmt: skip
@@ -134,6 +135,21 @@ def with_adverb(text: str, rng: np.random.Generator, language: str, phrases: tup
     return text[: match.end()] + glue + phrase + text[match.end() :]
 
 
+def denied_trade(text: str, rng: np.random.Generator, language: str) -> str | None:
+    """A change of weight said not to be one, or a trade where there was none, or all weights said to be left to drift."""
+    statement = HINT_TEXTS["left_to_drift"][language][0]
+    unchanged, amount = (
+        ("未作调整", "上调0.1个百分点") if language == "zh" else ("left unchanged", "raised by 0.1 percentage points")
+    )
+    changes = r"(?:上调|下调)[0-9.]+个百分点" if language == "zh" else r"(?:raised|cut) by [0-9.]+ percentage points"
+    match = pick(list(re.finditer(f"{changes}|{unchanged}", text)), rng)
+    if match is not None and rng.random() < 0.7:
+        return text[: match.start()] + (amount if match[0] == unchanged else unchanged) + text[match.end() :]
+    if statement in text.replace(statement[:1].upper(), statement[:1], 1):
+        return None
+    return inserted(text, rng, language, (statement,))
+
+
 def mutations(language: str) -> dict[str, Mutation]:
     """The classes of mutation."""
     found: dict[str, Mutation] = {
@@ -142,6 +158,7 @@ def mutations(language: str) -> dict[str, Mutation]:
         "swapped styles": partial(exchanged_names, language=language),
         "wrong unit": partial(wrong_unit, language=language),
         "wrong regime": partial(other_name, language=language, names=REGIME_NAMES[language]),
+        "denied trade": partial(denied_trade, language=language),
         "wrong subject": partial(other_name, language=language, names=SUBJECT_NAMES[language]),
     }
     for name, phrases in PHRASES.items():
