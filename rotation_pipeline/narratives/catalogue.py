@@ -51,6 +51,8 @@ def decimals(spec: FactSpec, options: NarrativeOptions) -> int:
 
 
 _WEIGHT = "marts.weights.weight"
+_DRIFTED = "marts.weights.drifted"
+"""Source of what was traded, weight minus drifted weight; the weight itself is a fact of its own."""
 _FORECAST = "marts.forecasts.mean"
 _LONG_SHORT = "marts.factor_longshort.long_short"
 _INDEX_RETURN = "intermediate.index_monthly.ret"
@@ -92,8 +94,8 @@ _STRATEGY = (
     FactSpec("active_share", "comparison", "strategy", "fraction", "weight", "marts.books.active_share"),
     FactSpec("weight_spread", "comparison", "strategy", "points", "weight", _WEIGHT),
     FactSpec("favoured", "style", "strategy", "label", "none", _WEIGHT),
-    FactSpec("largest_increase", "style", "strategy", "label", "none", _WEIGHT),
-    FactSpec("largest_decrease", "style", "strategy", "label", "none", _WEIGHT),
+    FactSpec("largest_increase", "style", "strategy", "label", "none", _DRIFTED),
+    FactSpec("largest_decrease", "style", "strategy", "label", "none", _DRIFTED),
     FactSpec("best_forecast", "style", "strategy", "label", "none", _FORECAST),
     FactSpec("best_return", "style", "strategy", "label", "none", _LONG_SHORT),
     FactSpec("worst_return", "style", "strategy", "label", "none", _LONG_SHORT),
@@ -106,7 +108,7 @@ def _style(name: str) -> tuple[FactSpec, ...]:
         FactSpec("return_3m", "return", name, "fraction", "return", _LONG_SHORT),
         FactSpec("return_12m", "return", name, "fraction", "return", _LONG_SHORT),
         FactSpec("weight", "weight", name, "fraction", "weight", _WEIGHT),
-        FactSpec("weight_change", "weight_change", name, "points", "weight", _WEIGHT),
+        FactSpec("weight_change", "weight_change", name, "points", "weight", _DRIFTED),
         FactSpec("weight_rank", "rank", name, "rank", "none", _WEIGHT),
         FactSpec("above_equal", "comparison", name, "points", "weight", _WEIGHT),
         FactSpec("forecast", "forecast", name, "fraction", "return", _FORECAST),

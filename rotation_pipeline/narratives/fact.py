@@ -31,6 +31,11 @@ class Fact:
     precision: int
 
 
+def shows_zero(value: float, precision: int) -> bool:
+    """Whether a number (in the unit shown) reads 0 at display precision."""
+    return float(f"{value:.{precision}f}") == 0.0
+
+
 Facts = Mapping[str, Fact]
 """Facts of one month by id."""
 

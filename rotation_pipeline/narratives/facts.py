@@ -4,6 +4,9 @@
 Π(1 + r) − 1, percentiles are (values below + ½ the other equal ones) / 11 among the last 12 months (0 lowest,
 100 highest), ranks start at 1 for the highest, equal values share the better rank. The last month of a quarter also has the quarter's
 result of the strategy, so its narrative tells the quarter as well.
+
+What was decided is measured from the drifted weight (last month's weight after this month's returns), because that is what is
+traded from: a weight that only moved with returns was changed by nobody. A change too small to be shown is no change.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import pandas as pd
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.narratives.catalogue import CATALOGUE, FACT_IDS, decimals
+from rotation_pipeline.narratives.fact import shows_zero
 from rotation_pipeline.narratives.hints import HINTS, Snapshot
 from rotation_pipeline.narratives.history import (
     BASELINE,
@@ -134,7 +138,7 @@ def _index_facts(out: _Month, past: History, month: int) -> None:
 
 def _style_facts(out: _Month, past: History, month: int) -> None:
     weights = past.weights.get(month, {})
-    before = past.weights.get(month - 1, {})
+    drifted = past.drifted.get(month, {})
     forecasts = past.forecasts.get(month, {})
     weight_ranks, forecast_ranks = ranks(weights), ranks(forecasts)
     for style in STYLES:
@@ -146,11 +150,16 @@ def _style_facts(out: _Month, past: History, month: int) -> None:
             out.number(style, "weight", weights[style])
             out.number(style, "weight_rank", weight_ranks[style])
             out.number(style, "above_equal", 100.0 * (weights[style] - 1.0 / len(weights)))
-            if style in before:
-                out.number(style, "weight_change", 100.0 * (weights[style] - before[style]))
+            if style in drifted:
+                out.number(style, "weight_change", 100.0 * (weights[style] - drifted[style]))
         if style in forecasts:
             out.number(style, "forecast", forecasts[style])
             out.number(style, "forecast_rank", forecast_ranks[style])
+
+
+def _changes(out: _Month) -> dict[str, float]:
+    """What was traded of each style, in percentage points; empty in the first month."""
+    return {style: out.numbers[style, "weight_change"] for style in STYLES if (style, "weight_change") in out.numbers}
 
 
 def _strategy_facts(out: _Month, past: History, month: int, options: NarrativeOptions) -> None:
@@ -181,7 +190,7 @@ def _strategy_facts(out: _Month, past: History, month: int, options: NarrativeOp
         out.number("strategy", "weight_spread", 100.0 * (max(weights.values()) - min(weights.values())))
     out.label("strategy", "favoured", favoured_style(weights, forecasts, options.equal_weight_active_share))
     changes = {
-        style: out.numbers[style, "weight_change"] for style in STYLES if (style, "weight_change") in out.numbers
+        style: change for style, change in _changes(out).items() if not shows_zero(change, options.weight_decimals)
     }
     raised = {style: change for style, change in changes.items() if change > 0.0}
     cut = {style: change for style, change in changes.items() if change < 0.0}
@@ -194,12 +203,10 @@ def _strategy_facts(out: _Month, past: History, month: int, options: NarrativeOp
 
 
 def _snapshot(out: _Month, past: History, month: int, options: NarrativeOptions) -> Snapshot:
-    book, book_before = past.books.get(month), past.books.get(month - 1)
+    book, drifted = past.books.get(month), past.drifted.get(month)
     regime_before = past.regimes.get(month - 1)
     return Snapshot(
-        changes={
-            style: out.numbers[style, "weight_change"] for style in STYLES if (style, "weight_change") in out.numbers
-        },
+        changes=_changes(out),
         favoured=out.labels.get(("strategy", "favoured")),
         previous_favoured=favoured_style(
             past.weights.get(month - 1, {}), past.forecasts.get(month - 1, {}), options.equal_weight_active_share
@@ -207,7 +214,7 @@ def _snapshot(out: _Month, past: History, month: int, options: NarrativeOptions)
         best_forecast=out.labels.get(("strategy", "best_forecast")),
         returns={style: out.numbers[style, "return_1m"] for style in STYLES if (style, "return_1m") in out.numbers},
         active_share=None if book is None else book.active_share,
-        previous_active_share=None if book_before is None else book_before.active_share,
+        drifted_active_share=None if drifted is None else _active_share(drifted),
         is_clone=None if book is None else book.is_clone,
         turnover=None if book is None else book.turnover,
         regime=out.labels.get(("market", "regime")),

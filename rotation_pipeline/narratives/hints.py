@@ -20,6 +20,8 @@ SUITS: dict[str, tuple[str, ...]] = {"slow_bull": ("MOM", "SIZE"), "bear": ("VAL
 """Styles that suit a regime."""
 OPPOSES: dict[str, tuple[str, ...]] = {"slow_bull": ("VAL", "VOL"), "bear": ("MOM", "SIZE"), "range": ()}
 """Styles that oppose a regime; what is in neither list is neutral."""
+NO_TRADE = 1e-9
+"""Turnover (fraction) up to which it is rounding of floating point numbers (sums of five are off by about 1e-15), not a trade."""
 DEFENSIVE = ("VAL", "VOL")
 """Styles an increase of which turns the allocation defensive while the index is in drawdown."""
 
@@ -28,7 +30,8 @@ DEFENSIVE = ("VAL", "VOL")
 class Snapshot:
     """The numbers of one month the rules look at; None or an empty mapping where the month has none.
 
-    Changes are in percentage points; trend, drawdowns, active share, turnover and probability are fractions
+    Changes are trades at the month's end, weight minus drifted weight, in percentage points; the drifted active share is that of
+    the weights before the trade. Trend, drawdowns, active share, turnover and probability are fractions
     (drawdowns ≤ 0); the volatility percentile is 0–100.
     """
 
@@ -38,7 +41,7 @@ class Snapshot:
     best_forecast: str | None = None
     returns: dict[str, float] = field(default_factory=dict[str, float])
     active_share: float | None = None
-    previous_active_share: float | None = None
+    drifted_active_share: float | None = None
     is_clone: bool | None = None
     turnover: float | None = None
     regime: str | None = None
@@ -67,29 +70,29 @@ def _is_equal(now: Snapshot, options: NarrativeOptions) -> bool:
 
 
 def _conviction_change(now: Snapshot) -> float:
-    """Change of active share in percentage points; 0 when one of the two is unknown."""
-    if now.active_share is None or now.previous_active_share is None:
+    """What trading changed of active share, in percentage points; 0 when one of the two is unknown."""
+    if now.active_share is None or now.drifted_active_share is None:
         return 0.0
-    return 100.0 * (now.active_share - now.previous_active_share)
+    return 100.0 * (now.active_share - now.drifted_active_share)
 
 
 def trend_reinforced(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Momentum's weight is up while the index trends up."""
+    """Momentum's weight is raised while the index trends up."""
     return now.changes.get("MOM", 0.0) >= options.change_points and _has_trend(now, options, 1)
 
 
 def trend_faded(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Momentum's weight is down while the index trends down."""
+    """Momentum's weight is cut while the index trends down."""
     return now.changes.get("MOM", 0.0) <= -options.change_points and _has_trend(now, options, -1)
 
 
 def turning_defensive(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Value or low volatility is up while the index is in drawdown."""
+    """Value or low volatility is raised while the index is in drawdown."""
     return _defensive_change(now, options, 1) and _in_drawdown(now, options)
 
 
 def leaving_defence(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Value or low volatility is down, neither is up, while the index trends up."""
+    """Value or low volatility is cut, neither is raised, while the index trends up."""
     return (
         _defensive_change(now, options, -1) and not _defensive_change(now, options, 1) and _has_trend(now, options, 1)
     )
@@ -106,13 +109,18 @@ def equal_weight_clone(now: Snapshot, options: NarrativeOptions) -> bool:
 
 
 def low_conviction(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Weights moved nearer to equal, without being equal."""
+    """The weights were traded nearer to equal, without being equal."""
     return _conviction_change(now) <= -options.conviction_points and not _is_equal(now, options)
 
 
 def high_conviction(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Weights moved away from equal."""
+    """The weights were traded away from equal."""
     return _conviction_change(now) >= options.conviction_points
+
+
+def left_to_drift(now: Snapshot, options: NarrativeOptions) -> bool:
+    """Nothing was traded between styles; the first month, which has nothing to trade from, does not count."""
+    return bool(now.changes) and now.turnover is not None and now.turnover <= NO_TRADE
 
 
 def fits_regime(now: Snapshot, options: NarrativeOptions) -> bool:
@@ -187,15 +195,17 @@ class Hint:
 
 
 _WEIGHT = "marts.weights.weight"
+_DRIFTED = "marts.weights.drifted"
 HINTS: tuple[Hint, ...] = (
     Hint("equal_weights", "strategy", equal_weights, "marts.books.active_share"),
     Hint("equal_weight_clone", "strategy", equal_weight_clone, "marts.books.is_equal_weight_clone"),
-    Hint("turning_defensive", "strategy", turning_defensive, _WEIGHT),
-    Hint("trend_reinforced", "strategy", trend_reinforced, _WEIGHT),
-    Hint("trend_faded", "strategy", trend_faded, _WEIGHT),
-    Hint("leaving_defence", "strategy", leaving_defence, _WEIGHT),
-    Hint("low_conviction", "strategy", low_conviction, "marts.books.active_share"),
-    Hint("high_conviction", "strategy", high_conviction, "marts.books.active_share"),
+    Hint("left_to_drift", "strategy", left_to_drift, "marts.books.turnover"),
+    Hint("turning_defensive", "strategy", turning_defensive, _DRIFTED),
+    Hint("trend_reinforced", "strategy", trend_reinforced, _DRIFTED),
+    Hint("trend_faded", "strategy", trend_faded, _DRIFTED),
+    Hint("leaving_defence", "strategy", leaving_defence, _DRIFTED),
+    Hint("low_conviction", "strategy", low_conviction, _DRIFTED),
+    Hint("high_conviction", "strategy", high_conviction, _DRIFTED),
     Hint("fits_regime", "strategy", fits_regime, _WEIGHT),
     Hint("opposes_regime", "strategy", opposes_regime, _WEIGHT),
     Hint("neutral_to_regime", "strategy", neutral_to_regime, _WEIGHT),

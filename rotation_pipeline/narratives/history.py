@@ -39,7 +39,11 @@ class NarrativeInputs:
     """
 
     weights: pd.DataFrame
-    """marts.weights: month, strategy, style, weight (fraction)."""
+    """marts.weights: month, strategy, style, weight and drifted (fractions).
+
+    ``drifted`` is last month's weight after this month's returns, so weight − drifted is what was traded at the month's end;
+    null for all styles of a month that has no month before.
+    """
     books: pd.DataFrame
     """marts.books: month, strategy, turnover and active_share (fractions), is_equal_weight_clone."""
     forecasts: pd.DataFrame
@@ -177,14 +181,15 @@ def _by_style(frame: pd.DataFrame, table: str, style_column: str, value_column: 
     return result
 
 
-def _weights(frame: pd.DataFrame) -> dict[int, dict[str, float]]:
+def _weights(frame: pd.DataFrame, column: str) -> dict[int, dict[str, float]]:
+    """Weights or drifted weights of the headline book; a month has all styles or none."""
     table = "marts.weights"
     (strategies,) = _columns(frame, table, ["strategy"])
-    result = _by_style(frame.loc[[name == HEADLINE for name in strategies]], table, "style", "weight")
+    result = _by_style(frame.loc[[name == HEADLINE for name in strategies]], table, "style", column)
     for number, weights in result.items():
         missing = [style for style in STYLES if style not in weights]
         if missing:
-            raise NarrativeInputError(f"{_where(table, number, 'weight')}: {HEADLINE} lacks {', '.join(missing)}")
+            raise NarrativeInputError(f"{_where(table, number, column)}: {HEADLINE} lacks {', '.join(missing)}")
     return result
 
 
@@ -277,6 +282,7 @@ class History:
     """The inputs by running month number; months without rows are missing keys."""
 
     weights: dict[int, dict[str, float]]
+    drifted: dict[int, dict[str, float]]
     books: dict[int, BookRow]
     forecasts: dict[int, dict[str, float]]
     long_short: dict[int, dict[str, float]]
@@ -289,7 +295,8 @@ class History:
     def of(cls, inputs: NarrativeInputs) -> History:
         """Check and index the frames; raises :class:`NarrativeInputError`."""
         return cls(
-            weights=_weights(inputs.weights),
+            weights=_weights(inputs.weights, "weight"),
+            drifted=_weights(inputs.weights, "drifted"),
             books=_books(inputs.books),
             forecasts=_by_style(inputs.forecasts, "marts.forecasts", "style", "mean"),
             long_short=_by_style(inputs.longshort, "marts.factor_longshort", "factor", "long_short"),

@@ -13,10 +13,21 @@ from typing import Literal
 
 from rotation_pipeline.narratives.lexicon import CONJUNCTIONS, NEUTRAL
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
-from rotation_pipeline.narratives.wording import FAMILIES, SINGLED_OUT, index_name, named_wording
+from rotation_pipeline.narratives.wording import FAMILIES, SILENT_ZEROS, SINGLED_OUT, index_name, named_wording
 
 TokenKind = Literal[
-    "entity", "measure", "label", "previous", "direction", "number", "regime", "hint", "neutral", "stop", "unknown"
+    "entity",
+    "measure",
+    "label",
+    "previous",
+    "direction",
+    "unchanged",
+    "number",
+    "regime",
+    "hint",
+    "neutral",
+    "stop",
+    "unknown",
 ]
 
 
@@ -25,7 +36,8 @@ class Token:
     """A phrase, what it is, and what it stands for.
 
     ``name``: subject of an entity, measure of a label phrase, regime, name of a hint, unit of a number.
-    ``measures``: what a measure or direction phrase can introduce. ``sign``: of a direction. ``number``: digits as written.
+    ``measures``: what a measure or direction phrase can introduce, or what an unchanged phrase says is zero. ``sign``: of a
+    direction. ``number``: digits as written.
     """
 
     kind: TokenKind
@@ -82,7 +94,8 @@ def _phrases(language: Language, index: str) -> dict[str, Token]:
         for phrase, sign in zip(phrases, (1, -1, 0), strict=True):
             directions.setdefault((phrase.casefold(), sign), []).append(measure)
     for (key, sign), names in directions.items():
-        found[key] = Token("direction", key, measures=tuple(dict.fromkeys(names)), sign=sign)
+        kind: TokenKind = "unchanged" if sign == 0 and SILENT_ZEROS.issuperset(names) else "direction"
+        found[key] = Token(kind, key, measures=tuple(dict.fromkeys(names)), sign=sign)
     found.update({name.casefold(): Token("regime", name, name=regime) for regime, name in words.regimes.items()})
     found.update(
         {text.casefold(): Token("hint", text, name=hint) for hint, texts in words.hints.items() for text in texts}

@@ -13,16 +13,17 @@ from rotation_pipeline.narratives.options import Language
 NEUTRAL: dict[Language, tuple[str, ...]] = {
     "zh": (
         "本月", "当月", "月末", "为", "的", "在", "与", "和", "则", "其", "其中", "至", "到", "处于", "位于", "位列", "排", "排在",
-        "各风格中", "较上月", "模型", "市场状态", "转为", "同时", "另外", "此外",
+        "各风格中", "模型", "市场状态", "转为", "同时", "另外", "此外",
     ),
     "en": (
-        "a", "an", "the", "of", "in", "at", "to", "with", "its", "it", "is", "was", "are", "were", "by", "for", "from", "on", "this", "month",
+        "a", "an", "the", "of", "in", "at", "to", "with", "its", "it", "is", "was", "are", "were", "by", "for", "from", "this", "month",
         "among", "styles", "model", "market regime", "regime", "which", "where", "whose", "stood", "stands", "ranked", "ranks", "after costs",
-        "end", "also", "now", "over", "'s",
+        "end", "also", "now", "'s",
     ),
 }  # fmt: skip
-"""Words that state nothing by themselves. Negations, comparisons, time shifts and hedges are left out on purpose, and so are
-nouns for those who act (index, portfolio, market): who is spoken of is named by a fact."""
+"""Words that state nothing by themselves. Negations, comparisons, time shifts ("on the month": what was traded is measured from
+the drifted weight, not from last month's) and hedges are left out on purpose, and so are nouns for those who act (index,
+portfolio, market): who is spoken of is named by a fact."""
 CONJUNCTIONS: dict[Language, tuple[str, ...]] = {
     "zh": ("且", "而", "并", "并且"),
     "en": ("and", "while", "whereas", "but"),

@@ -34,9 +34,9 @@ class NarrativeOptions:
     """Decimals of a regime probability in percent; the filter is not calibrated below a percent."""
 
     change_points: Annotated[float, Gt(0.0), Le(50.0)] = 2.0
-    """Percentage points by which a weight must move to count as a decision: the allocation's no-trade band."""
+    """Percentage points of a weight that must be traded to count as a decision: the allocation's no-trade band."""
     conviction_points: Annotated[float, Gt(0.0), Le(50.0)] = 2.0
-    """Percentage points by which active share must move to count as more or less conviction: the same band."""
+    """Percentage points by which trading must change active share to count as more or less conviction: the same band."""
     equal_weight_active_share: Annotated[float, Gt(0.0), Lt(1.0)] = 0.01
     """Active share (fraction) under which weights are called equal: the allocation chapter's clone threshold."""
     trend_margin: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0

@@ -8,12 +8,14 @@ part        for                                         renders
 subject     facts about the index, strategy or a style  the subject's name
 measure     facts with a measure phrase                 the measure's name; of a label fact the verb before the label
 dir         facts that have direction phrases           the direction phrase of the number's sign at display precision
-abs         the same, directly after their ``dir``      the number without sign, with its unit
+abs         the same, directly after their ``dir``      the number without sign, with its unit (*)
 value       numbers                                     the number with its sign and unit (drawdowns without sign)
 label       regimes and styles                          the name
 hint        hints                                       what the hint states
 meaning     hints                                       what it means for return and risk
 ==========  ==========================================  ==============================================================
+
+(*) Nothing, where the direction phrase says it all: a weight left unchanged.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rotation_pipeline.narratives.fact import Fact, Facts
+from rotation_pipeline.narratives.fact import Fact, Facts, shows_zero
 from rotation_pipeline.narratives.options import Language
-from rotation_pipeline.narratives.wording import MAGNITUDES, Wording, group
+from rotation_pipeline.narratives.wording import MAGNITUDES, SILENT_ZEROS, Wording, group
 
 SLOT = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
+_SPACED = re.compile(f"( ?){SLOT.pattern}")
 
 
 class SlotError(ValueError):
@@ -72,7 +75,7 @@ def shown(fact: Fact) -> str:
     if fact.measure in MAGNITUDES:
         value = abs(value)
     text = f"{value:.{fact.precision}f}"
-    return text.lstrip("-") if float(text) == 0.0 else text
+    return text.lstrip("-") if shows_zero(value, fact.precision) else text
 
 
 def _ordinal(number: str) -> str:
@@ -121,6 +124,8 @@ def render_slot(fact: Fact, part: str, words: Wording) -> str:
             number = float(shown(fact))
             return words.directions[key][0 if number > 0 else 1 if number < 0 else 2]
         case "abs":
+            if fact.measure in SILENT_ZEROS and float(shown(fact)) == 0.0:
+                return ""
             return with_unit(shown(fact).lstrip("-"), fact.unit, words.language)
         case "value":
             return with_unit(shown(fact), fact.unit, words.language)
@@ -132,16 +137,19 @@ def render_slot(fact: Fact, part: str, words: Wording) -> str:
 
 
 def render(text: str, facts: Facts, words: Wording) -> str:
-    """A draft sentence with its slots filled in; English sentences start with a capital letter.
+    """A draft sentence with its slots filled in; English sentences start with a capital letter. A slot that renders nothing takes
+    the space before it along.
 
     Raises :class:`SlotError` for a slot whose fact or part does not exist.
     """
 
     def fill(match: re.Match[str]) -> str:
-        fact = facts.get(match[1])
+        space, fact_id, part = match[1], match[2], match[3]
+        fact = facts.get(fact_id)
         if fact is None:
-            raise SlotError(f"slot {match[0]} names no fact of this month")
-        return render_slot(fact, match[2], words)
+            raise SlotError(f"slot {{{fact_id}|{part}}} names no fact of this month")
+        filling = render_slot(fact, part, words)
+        return space + filling if filling else ""
 
-    filled = SLOT.sub(fill, text)
+    filled = _SPACED.sub(fill, text)
     return filled[:1].upper() + filled[1:] if words.language == "en" else filled

@@ -29,6 +29,7 @@ SUBJECTS = ("market", "index", "strategy", *STYLES)
 """What a fact can be about. ``market`` holds the regime, the sample sizes and hints that concern the market."""
 _NUMBERS = (
     "marts.weights.weight",
+    "marts.weights.drifted",
     "marts.books.turnover",
     "marts.books.active_share",
     "marts.forecasts.mean",
@@ -49,6 +50,7 @@ _LABELS = (
     "marts.regimes.months_in_regime",
     *(f"marts.regimes.p_{name}" for name in REGIMES),
     "marts.weights.weight",
+    "marts.weights.drifted",
     "marts.books.active_share",
     "marts.books.is_equal_weight_clone",
     "marts.books.turnover",

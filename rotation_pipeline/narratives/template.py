@@ -23,7 +23,7 @@ from rotation_pipeline.narratives.options import Language, NarrativeOptions
 from rotation_pipeline.narratives.slots import slots
 from rotation_pipeline.narratives.wording import index_name, named_wording
 
-VERSION = "template-1"
+VERSION = "template-2"
 FEWEST, MOST = 3, 5
 """Sentences of a narrative."""
 _NAME = re.compile(r"\{([A-Za-z_]+)\.([A-Za-z0-9_]+)\|")
@@ -83,7 +83,7 @@ _CHOICE: dict[Language, tuple[Group, ...]] = {
             "模型{strategy.favoured|measure}{strategy.favoured|label}",
             "{favoured.weight|measure}为{favoured.weight|value}",
             "{favoured.above_equal|dir}{favoured.above_equal|abs}",
-            "较上月{favoured.weight_change|dir}{favoured.weight_change|abs}",
+            "月末{favoured.weight_change|dir}{favoured.weight_change|abs}",
         ),
         (
             "{strategy.largest_increase|measure}{strategy.largest_increase|label}",
@@ -99,7 +99,7 @@ _CHOICE: dict[Language, tuple[Group, ...]] = {
             "the model {strategy.favoured|measure} {strategy.favoured|label}",
             "with a {favoured.weight|measure} of {favoured.weight|value}",
             "{favoured.above_equal|dir} {favoured.above_equal|abs}",
-            "and {favoured.weight_change|dir} {favoured.weight_change|abs} on the month",
+            "and {favoured.weight_change|dir} {favoured.weight_change|abs} at the month end",
         ),
         (
             "{strategy.largest_increase|measure} {strategy.largest_increase|label}",
@@ -263,6 +263,10 @@ class _Page:
         fact_id = FACT_IDS[_HINT_SUBJECTS[name], name]
         return [[f"{{{fact_id}|hint}}{_THEN[self._language]}{{{fact_id}|meaning}}"]]
 
+    def statement(self, name: str) -> list[list[str]]:
+        """What the hint states, as one group, where it holds; else nothing."""
+        return [[f"{{{FACT_IDS[_HINT_SUBJECTS[name], name]}|hint}}"]] if self.first_of(name) else []
+
     def has(self, subject: str, measure: str) -> bool:
         """Whether the month has the fact."""
         return self._id(subject, measure) is not None
@@ -289,8 +293,11 @@ def _sentences(page: _Page, language: Language) -> Iterator[list[list[str]]]:
     # the regime is said once: where it came from, or how long it lasts
     yield page.groups((trend, volatility, changed if page.has("market", "previous_regime") else lasting))
     favoured, increased, decreased = _CHOICE[language]
+    untraded = page.statement("left_to_drift")
     if page.has("strategy", "equal_weights"):
-        yield page.hint("equal_weights") + page.groups((_ACTIVE[language],))
+        yield page.hint("equal_weights") + page.groups((_ACTIVE[language],)) + untraded
+    elif page.has("strategy", "left_to_drift"):
+        yield page.groups((favoured[:-1],)) + untraded  # no single change is spoken of where nothing was traded
     elif page.same_style("favoured", "increased"):
         yield page.groups((favoured, decreased))
     elif page.same_style("favoured", "decreased"):

@@ -227,6 +227,9 @@ class _Reader:
                 case "number":
                     errors += self._number(token, direction)
                     seen += 1
+                case "unchanged":
+                    errors += self._unchanged(token)
+                    seen += 1
                 case "regime":
                     errors += self._label(
                         ("market", "previous_regime" if previous else "regime"), token.name, token.text
@@ -278,6 +281,19 @@ class _Reader:
         if fact is None:
             return [f"{token.text!r} says {token.name}, which does not hold this month"]
         self.stated.add(fact.fact_id)
+        return []
+
+    def _unchanged(self, token: Token) -> list[str]:
+        (measure,) = token.measures
+        fact = self._facts.get(FACT_IDS.get((self._subject or "", measure), ""))
+        if fact is None or fact.value is None:
+            return [f"{token.text!r} is said of {self._subject or 'nobody'}, who has no {measure} this month"]
+        self._subject_used = True
+        self.stated.add(fact.fact_id)
+        if abs(Decimal(fact.value)) > Decimal(10) ** -fact.precision / 2:
+            return [
+                f"{token.text!r} is not {fact.fact_id} ({fact.subject} {measure} = {fact.value:.{fact.precision}f})"
+            ]
         return []
 
     def _number(self, token: Token, direction: Token | None) -> list[str]:

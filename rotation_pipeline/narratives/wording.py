@@ -1,6 +1,7 @@
 """How facts are spoken: names, measures, directions and hints in Chinese and English.
 
-A direction phrase always stands directly before its number (``上调`` 4.5个百分点, ``raised by`` 4.5 percentage points).
+A direction phrase always stands directly before its number (``上调`` 4.5个百分点, ``raised by`` 4.5 percentage points); the phrase
+of a weight that was not traded (``未作调整``, ``left unchanged``) stands for its number.
 A measure phrase and a subject stand somewhere before the number in the same sentence.
 """
 
@@ -36,6 +37,8 @@ SINGLED_OUT: dict[str, tuple[str, ...]] = {
 """Facts that single out a style, and what a number after the style then measures."""
 MAGNITUDES = frozenset({"drawdown"})
 """Measures stored as numbers ≤ 0 and spoken without sign."""
+SILENT_ZEROS = frozenset({"weight_change"})
+"""Measures whose phrase for zero says it all, so no number follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ _ZH_DIRECTIONS: dict[GroupMeasure, Directions] = {
     ("strategy", "net_return"): ("费后盈利", "费后亏损", "费后持平于"),
     ("strategy", "excess"): ("领先等权组合", "落后等权组合", "与等权组合相差"),
     ("strategy", "excess_3m"): ("近3个月领先等权组合", "近3个月落后等权组合", "近3个月与等权组合相差"),
-    ("style", "weight_change"): ("上调", "下调", "变动"),
+    ("style", "weight_change"): ("上调", "下调", "未作调整"),
     ("style", "above_equal"): ("高于等权", "低于等权", "与等权相差"),
 }
 _EN_MEASURES: dict[GroupMeasure, str] = {
@@ -147,7 +150,7 @@ _EN_DIRECTIONS: dict[GroupMeasure, Directions] = {
     ("strategy", "excess_3m"): (
         "beat equal weight over 3 months by", "trailed equal weight over 3 months by", "differed from equal weight over 3 months by",
     ),
-    ("style", "weight_change"): ("raised by", "cut by", "changed by"),
+    ("style", "weight_change"): ("raised by", "cut by", "left unchanged"),
     ("style", "above_equal"): ("above equal weight by", "below equal weight by", "away from equal weight by"),
 }  # fmt: skip
 _ZH_REGIMES = {"slow_bull": "慢牛", "bear": "熊市", "range": "震荡市"}

@@ -25,6 +25,13 @@ HINT_TEXTS: dict[str, dict[Language, HintText]] = {
             "rotation has brought neither return nor risk of its own",
         ),
     },
+    "left_to_drift": {
+        "zh": ("月末未在风格之间调仓，权重随收益自然漂移", "组合沿用既有的风格敞口，也未付出调仓成本"),
+        "en": (
+            "nothing is traded between styles at the end of the month and the weights are left to drift with returns",
+            "the book keeps the style bets it had and pays nothing for changing them",
+        ),
+    },
     "turning_defensive": {
         "zh": ("指数回撤之际配置转向防御", "若防御风格延续其特性，组合在下跌中损失较小，在反弹中收益也较少"),
         "en": (
@@ -35,35 +42,35 @@ HINT_TEXTS: dict[str, dict[Language, HintText]] = {
     "trend_reinforced": {
         "zh": ("指数趋势向上而动量获增配，顺势倾向得到强化", "组合收益更依赖趋势延续，趋势反转时的回撤风险也更大"),
         "en": (
-            "momentum gains weight while the index trends up, which reinforces the tilt to the trend",
+            "momentum is given more weight while the index trends up, which reinforces the tilt to the trend",
             "return depends more on the trend going on and a reversal would cost more",
         ),
     },
     "trend_faded": {
         "zh": ("指数趋势向下而动量遭减配", "组合对趋势反转的敞口减小"),
         "en": (
-            "momentum loses weight while the index trends down",
+            "momentum is given less weight while the index trends down",
             "the book is less exposed to a reversal of the trend",
         ),
     },
     "leaving_defence": {
         "zh": ("指数趋势向上而防御风格遭减配", "组合承担的市场风险上升，收益更依赖涨势延续"),
         "en": (
-            "defensive styles lose weight while the index trends up",
+            "defensive styles are given less weight while the index trends up",
             "the book carries more market risk and depends more on the rise going on",
         ),
     },
     "low_conviction": {
-        "zh": ("权重向等权靠拢，显示信心减弱", "组合的收益与风险更接近等权基准"),
+        "zh": ("调仓使权重向等权靠拢，显示信心减弱", "组合的收益与风险更接近等权基准"),
         "en": (
-            "the weights move nearer to equal, a sign of low conviction",
+            "the weights are moved nearer to equal, a sign of low conviction",
             "return and risk come closer to those of the equal-weight benchmark",
         ),
     },
     "high_conviction": {
-        "zh": ("权重进一步偏离等权，显示信心增强", "相对等权的收益与风险更集中于所偏好的风格"),
+        "zh": ("调仓使权重进一步偏离等权，显示信心增强", "相对等权的收益与风险更集中于所偏好的风格"),
         "en": (
-            "the weights move further from equal, a sign of more conviction",
+            "the weights are moved further from equal, a sign of more conviction",
             "return and risk against equal weight rest more on the favoured style",
         ),
     },
