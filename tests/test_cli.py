@@ -476,7 +476,11 @@ def test_a_database_another_process_holds_ends_with_3(
 
 def test_an_interrupted_run_says_that_nothing_is_half_written(tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ROTATION_")}
-    command = [*ENTRY, "run", "--database", "interrupted.duckdb"]
+    # a parent that ignores Ctrl-C (a shell's background job) hands that on to its children, which would then run to the end
+    listening = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", listening, *ENTRY, "run", "--database", "interrupted.duckdb"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
