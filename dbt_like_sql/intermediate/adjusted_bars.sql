@@ -9,14 +9,16 @@ columns:
   asset_id: {type: ASSET, unit: identifier, meaning: "security"}
   close: {type: DOUBLE, unit: CNY, meaning: "close, unadjusted", minimum: 0}
   adj_close: {type: DOUBLE, unit: CNY, meaning: "close × cumulative factor", minimum: 0}
-  ret: {type: DOUBLE, unit: fraction, meaning: "adjusted close / the one before − 1; on the day trading resumes it spans the suspension", missing: "suspended, or first day of the security", minimum: -1}
+  ret: {type: DOUBLE, unit: fraction, meaning: "adjusted close / the one before − 1; on the day trading resumes it spans the suspension, however long and whether or not it has rows", missing: "suspended, or the first bar stored since the security was listed", minimum: -1}
   is_suspended: {type: BOOLEAN, unit: flag, meaning: "no trade that day"}
   is_st: {type: BOOLEAN, unit: flag, meaning: "special treatment"}
   volume: {type: DOUBLE, unit: shares, meaning: "shares traded", minimum: 0}
   amount: {type: DOUBLE, unit: CNY, meaning: "money traded", minimum: 0}
   turnover_rate: {type: DOUBLE, unit: fraction, meaning: "volume / float shares", missing: "not given by the source", minimum: 0}
 */
--- A suspended day has a row that repeats the last close, so the row before is always a session before: one month back is enough.
+-- The bar before a security's first one in the range is looked up in all earlier months, so that a month alone gives the
+-- rows of a range even after a suspension without rows. The month before has nearly all of them; the rest of the history
+-- is searched only for those it lacks.
 WITH bars AS (
     SELECT
         b.month,
@@ -30,7 +32,37 @@ WITH bars AS (
         b.volume,
         b.amount
     FROM staging.daily_bars AS b
-    WHERE b.month BETWEEN $month_from - INTERVAL 1 MONTH AND $month_to
+    WHERE b.month BETWEEN $month_from AND $month_to
+),
+previous AS (
+    SELECT asset_key, ARG_MAX(close * adj_factor, day) AS adj_close
+    FROM staging.daily_bars
+    WHERE month = $month_from - INTERVAL 1 MONTH
+    GROUP BY asset_key
+),
+lacking AS (
+    SELECT DISTINCT b.asset_key
+    FROM bars AS b
+    WHERE b.asset_key NOT IN (SELECT p.asset_key FROM previous AS p)
+),
+older AS (
+    SELECT o.asset_key, ARG_MAX(o.close * o.adj_factor, o.day) AS adj_close
+    FROM staging.daily_bars AS o
+    WHERE o.month < $month_from - INTERVAL 1 MONTH AND o.asset_key IN (SELECT l.asset_key FROM lacking AS l)
+    GROUP BY o.asset_key
+),
+earlier AS (
+    SELECT asset_key, adj_close FROM previous
+    UNION ALL
+    SELECT asset_key, adj_close FROM older
+),
+-- A code may be given to another company after a delisting: its first bar since the listing has none before it.
+listed AS (
+    SELECT l.month, l.asset_key, MIN(b.day) AS first_day
+    FROM staging.listings AS l
+    INNER JOIN bars AS b ON b.asset_key = l.asset_key AND b.month = l.month AND b.day >= l.listed_on
+    WHERE l.month BETWEEN $month_from AND $month_to AND l.listed_on >= l.month
+    GROUP BY l.month, l.asset_key
 )
 SELECT
     b.month,
@@ -38,14 +70,18 @@ SELECT
     b.asset_key,
     b.close,
     b.adj_close,
-    CASE WHEN NOT b.is_suspended THEN b.adj_close / b.last_adj_close - 1 END AS ret,
+    CASE
+        WHEN NOT b.is_suspended AND l.first_day IS NULL
+            THEN b.adj_close / COALESCE(b.last_adj_close, e.adj_close) - 1
+    END AS ret,
     b.is_suspended,
     b.is_st,
     b.volume,
     b.amount,
     v.turnover_rate
 FROM bars AS b
+LEFT JOIN earlier AS e ON e.asset_key = b.asset_key
+LEFT JOIN listed AS l ON l.asset_key = b.asset_key AND l.month = b.month AND l.first_day = b.day
 LEFT JOIN staging.daily_valuation AS v
     ON v.asset_key = b.asset_key AND v.day = b.day AND v.month = b.month
-WHERE b.month BETWEEN $month_from AND $month_to
 ORDER BY b.day, b.asset_key

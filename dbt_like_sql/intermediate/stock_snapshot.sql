@@ -8,7 +8,7 @@ columns:
   close: {type: DOUBLE, unit: CNY, meaning: "last close, unadjusted", minimum: 0}
   pb: {type: DOUBLE, unit: ratio, meaning: "price / book value", missing: "not given"}
   pe_ttm: {type: DOUBLE, unit: ratio, meaning: "price / trailing earnings; negative for a loss", missing: "not given"}
-  dividend_yield: {type: DOUBLE, unit: fraction, meaning: "cash of the last 12 months by ex-day, restated for later bonus shares, / close; 0 where none was paid", minimum: 0}
+  dividend_yield: {type: DOUBLE, unit: fraction, meaning: "cash of the last 12 months by ex-day, restated for later bonus shares, / close: 0 where none was paid; that of the source where it serves no dividends for those months", missing: "the source serves neither dividends for those months nor a yield", minimum: 0}
   roe_ttm: {type: DOUBLE, unit: fraction, meaning: "return on equity, announced by then", missing: "not announced within 30 months"}
   net_profit_ttm: {type: DOUBLE, unit: CNY, meaning: "trailing net profit, announced by then", missing: "not announced within 30 months"}
   net_profit_ttm_year_ago: {type: DOUBLE, unit: CNY, meaning: "the same for the same period a year before", missing: "not announced"}
@@ -20,6 +20,20 @@ WITH month_ends AS (
     FROM staging.trading_days
     WHERE month BETWEEN $month_from AND $month_to
     GROUP BY month
+),
+-- Months of which the source served dividends, if only to say that there were none. Twelve months of cash need them all.
+served AS (
+    SELECT e.month
+    FROM month_ends AS e
+    INNER JOIN (
+        SELECT DISTINCT i.month
+        FROM staging.ingestions AS i
+        WHERE i.table_name = 'dividends' AND i.month BETWEEN $month_from - INTERVAL 13 MONTH AND $month_to
+    ) AS i
+        ON i.month <= e.month AND i.month >= DATE_TRUNC('month', e.last_day - INTERVAL 12 MONTH + INTERVAL 1 DAY)
+    GROUP BY e.month, e.last_day
+    HAVING
+        COUNT(*) = 1 + DATE_DIFF('month', DATE_TRUNC('month', e.last_day - INTERVAL 12 MONTH + INTERVAL 1 DAY), e.month)
 ),
 paid AS (
     SELECT
@@ -48,7 +62,7 @@ SELECT
     b.close,
     v.pb,
     v.pe_ttm,
-    COALESCE(c.cash, 0) / b.close AS dividend_yield,
+    CASE WHEN s.month IS NULL THEN v.dividend_yield_ttm ELSE COALESCE(c.cash, 0) / b.close END AS dividend_yield,
     r.value AS roe_ttm,
     p.value AS net_profit_ttm,
     p.value_year_ago AS net_profit_ttm_year_ago,
@@ -57,6 +71,7 @@ SELECT
 FROM month_ends AS e
 INNER JOIN staging.daily_bars AS b ON b.month = e.month AND b.day = e.last_day
 LEFT JOIN staging.daily_valuation AS v ON v.month = e.month AND v.asset_key = b.asset_key AND v.day = b.day
+LEFT JOIN served AS s ON s.month = e.month
 LEFT JOIN cash AS c ON c.month = e.month AND c.asset_key = b.asset_key
 LEFT JOIN intermediate.fundamentals_as_of AS r ON r.month = e.month AND r.asset_key = b.asset_key AND r.item = 'roe_ttm'
 LEFT JOIN intermediate.fundamentals_as_of AS p ON p.month = e.month AND p.asset_key = b.asset_key AND p.item = 'net_profit_ttm'

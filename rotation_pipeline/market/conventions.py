@@ -390,11 +390,17 @@ def dividend_tax(ex_day: date, bought_on: date, sold_on: date) -> float:
     if sold_on < bought_on:
         raise ConventionError(f"sold on {sold_on}, before the purchase on {bought_on}")
     rule = in_force(DIVIDEND_TAX, ex_day, "dividend tax")
-    if sold_on <= _months_after(bought_on, 1):
+    month_end, year_end = holding_ends(bought_on)
+    if sold_on <= month_end:
         return rule.up_to_a_month
-    if sold_on <= _months_after(bought_on, 12):
+    if sold_on <= year_end:
         return rule.up_to_a_year
     return rule.longer
+
+
+def holding_ends(bought_on: date) -> tuple[date, date]:
+    """Last days of sale on which shares bought that day were held for up to a month, and for up to a year."""
+    return _months_after(bought_on, 1), _months_after(bought_on, 12)
 
 
 def _months_after(day: date, months: int) -> date:

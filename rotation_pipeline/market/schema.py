@@ -27,7 +27,7 @@ class Column:
     ``type="ASSET"`` is stored as the integer ``asset_key`` with a readable virtual ``asset_id`` beside it.
     ``reads`` names the columns (``schema.table.column``) a Python stage computed this one from; relational models
     leave it empty because their lineage is parsed from the SQL.
-    ``volatile`` marks what may differ between two equal runs (clock readings) and is left out of comparisons.
+    ``volatile`` marks what may differ between two equal runs (clock readings, how a service was asked) and is left out of comparisons.
     """
 
     name: str

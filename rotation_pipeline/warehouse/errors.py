@@ -25,6 +25,14 @@ class MissingPartition(WarehouseError):
     """A month another stage should have written first."""
 
 
+class MixedSettings(WarehouseError):
+    """Rows a stage would build on, or stand beside, were computed with other settings."""
+
+
+class StaleResults(WarehouseError):
+    """Stored results that do not belong together: no report and no verdict is made of them."""
+
+
 class DiskFull(WarehouseError):
     """No space left; nothing was changed."""
 

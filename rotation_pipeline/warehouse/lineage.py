@@ -45,10 +45,11 @@ def _from_sql() -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     schema = _stored_columns()
     for model in sql_models():
+        # all columns at once: parsing and qualifying the query costs far more than following a column through it
+        nodes = sql_lineage(None, model.query, schema=schema, dialect="duckdb", trim_selects=False)
         for column in model.table.columns:
-            node = sql_lineage(stored_name(column), model.query, schema=schema, dialect="duckdb")
             sources: list[str] = []
-            for leaf in node.walk():
+            for leaf in nodes[stored_name(column)].walk():
                 if leaf.downstream or not isinstance(leaf.expression, exp.Table):
                     continue
                 origin = leaf.expression

@@ -9,3 +9,5 @@ CREATE TABLE IF NOT EXISTS meta.executions (
     run_id VARCHAR, stage VARCHAR, table_name VARCHAR, first_month DATE, last_month DATE, row_count BIGINT,
     seconds DOUBLE, finished_at TIMESTAMP
 );
+-- texts of language models by what they were asked; kept when months are computed again
+CREATE TABLE IF NOT EXISTS meta.drafts (cache_key VARCHAR PRIMARY KEY, draft VARCHAR, stored_at TIMESTAMP);

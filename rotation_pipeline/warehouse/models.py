@@ -20,7 +20,7 @@ from rotation_pipeline.market.schema import Column, ColumnType, Table
 
 LAYERS = ("staging", "intermediate", "marts")
 _HEAD = re.compile(r"\A\s*/\*(.*?)\*/", re.DOTALL)
-_COLUMN_KEYS = {"type", "unit", "meaning", "missing", "minimum", "maximum", "allowed"}
+_COLUMN_KEYS = {"type", "unit", "meaning", "missing", "minimum", "maximum", "allowed", "volatile"}
 
 
 class ModelError(ValueError):
@@ -36,6 +36,8 @@ class SqlModel:
     path: Path
     reads: tuple[str, ...]
     parameters: tuple[str, ...]
+    back: int | None = 0
+    """Months before ``$month_from`` the query reads, parsed from its ``$month_from - INTERVAL n MONTH``; None: all."""
 
     @property
     def is_view(self) -> bool:
@@ -70,6 +72,7 @@ def _column(path: Path, name: str, facts: object) -> Column:
         values.get("minimum"),
         values.get("maximum"),
         tuple(str(item) for item in values.get("allowed", ())),
+        volatile=bool(values.get("volatile", False)),
     )
 
 
@@ -111,7 +114,26 @@ def read_model(path: Path) -> SqlModel:
     )
     if names != declared:
         raise ModelError(f"{path.name}: the query selects {names}, the head declares {declared}")
-    return SqlModel(table, query, path, tuple(reads), tuple(parameters))
+    return SqlModel(table, query, path, tuple(reads), tuple(parameters), _months_back(path, tree))
+
+
+def _months_back(path: Path, tree: exp.Expr) -> int | None:
+    """The largest n of ``$month_from - INTERVAL n MONTH``, 0 without one; None if rows before some month are read."""
+    found = [0]
+    for step in tree.find_all(exp.Sub):
+        if not _has_month_from(step.this):
+            continue
+        months = step.expression
+        if not isinstance(months, exp.Interval) or str(months.unit).upper() not in {"MONTH", "MONTHS"}:
+            raise ModelError(f"{path.name}: write months before the first one as $month_from - INTERVAL n MONTH")
+        found.append(int(months.this.name))
+    before = [comparison.expression for comparison in tree.find_all(exp.LT, exp.LTE)]
+    before += [comparison.this for comparison in tree.find_all(exp.GT, exp.GTE)]
+    return None if any(_has_month_from(bound) for bound in before) else max(found)
+
+
+def _has_month_from(tree: exp.Expr) -> bool:
+    return any(node.name == "month_from" for node in tree.find_all(exp.Parameter, exp.Placeholder))
 
 
 @cache

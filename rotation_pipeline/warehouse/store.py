@@ -7,24 +7,26 @@ so a run that dies half way leaves every month as it was.
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pandas as pd
 import polars as pl
-import psutil
 
+from rotation_pipeline.market.calendar import months_between
 from rotation_pipeline.market.schema import Table, stored_name
+from rotation_pipeline.warehouse.asof import as_of_query
 from rotation_pipeline.warehouse.catalog import catalog, table_named
+from rotation_pipeline.warehouse.connection import OTHER_FILE, connect
 from rotation_pipeline.warehouse.errors import (
-    DatabaseLocked,
     DiskFull,
     LayoutMismatch,
     MissingPartition,
@@ -35,7 +37,8 @@ from rotation_pipeline.warehouse.models import SqlModel, sql_models
 from rotation_pipeline.warehouse.schemas import RUN_ID, create_statement, definition, polars_schema
 
 Frame = pl.DataFrame | pd.DataFrame
-_PID = re.compile(r"\(PID (\d+)\)")
+_BATCH = 1 << 19
+"""Rows of a piece a table is read in."""
 _SCHEMAS = ("raw", "truth", "staging", "intermediate", "marts")
 
 
@@ -67,38 +70,6 @@ def as_stored(table: Table, frame: Frame, months: Sequence[date]) -> pl.DataFram
     return data
 
 
-def lock_holder(message: str) -> str | None:
-    """Who holds the lock DuckDB complains about, as ``PID 12 (command line)``; None if the message is about no lock."""
-    if "Could not set lock" not in message:
-        return None
-    found = _PID.search(message)
-    if found is None:
-        return "another process"
-    pid = int(found.group(1))
-    try:
-        command = " ".join(psutil.Process(pid).cmdline())[:200]
-    except psutil.Error:
-        command = "ended meanwhile"
-    return f"PID {pid} ({command})"
-
-
-def connect(path: Path, *, read_only: bool = False, threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection to the file. Raises :class:`DatabaseLocked` naming who holds it, or WarehouseError."""
-    if read_only and not path.exists():
-        raise WarehouseError(f"there is no database at {path}; make one with `rotation run`")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    config: dict[str, str | bool | int | float | list[str]] = {} if threads is None else {"threads": threads}
-    try:
-        return duckdb.connect(str(path), read_only=read_only, config=config)
-    except duckdb.IOException as error:
-        holder = lock_holder(str(error))
-        if holder is not None:
-            raise DatabaseLocked(f"{path} is held by {holder}; wait for it or end it, then try again") from error
-        raise WarehouseError(f"{path} cannot be opened as a DuckDB database: {error}") from error
-    except duckdb.Error as error:
-        raise WarehouseError(f"{path} cannot be opened: {error}") from error
-
-
 @contextmanager
 def open_warehouse(path: Path, *, read_only: bool = False, threads: int | None = None) -> Generator[Warehouse]:
     """The warehouse in a file, made if absent (unless read-only), closed at the end."""
@@ -107,6 +78,15 @@ def open_warehouse(path: Path, *, read_only: bool = False, threads: int | None =
         yield Warehouse(connection, path, read_only=read_only)
     finally:
         connection.close()
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What is logged of a stage's write: its name, the first month it read, and when it began (monotonic clock)."""
+
+    stage: str
+    reads_from: date
+    started: float
 
 
 class Warehouse:
@@ -135,10 +115,27 @@ class Warehouse:
         )
         if not known[0][0]:
             return {}
-        return dict(self.execute("SELECT table_name, definition FROM meta.layout"))
+        try:
+            return dict(self.execute("SELECT table_name, definition FROM meta.layout"))
+        except duckdb.Error as error:
+            raise LayoutMismatch(f"{self.path}: meta.layout is not this pipeline's ({error}). {OTHER_FILE}") from error
+
+    def _refuse_foreign(self) -> None:
+        """A file of somebody else's tables is never adopted, and one without any holds nothing to read."""
+        found = self.execute("SELECT table_schema || '.' || table_name FROM information_schema.tables ORDER BY ALL")
+        names = [str(row[0]) for row in found]
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            raise LayoutMismatch(
+                f"{self.path} was not made by this pipeline: it holds {shown}. Nothing was changed. {OTHER_FILE}"
+            )
+        if self.read_only:
+            raise WarehouseError(f"{self.path} holds nothing yet; `rotation run` fills it")
 
     def _check_layout(self) -> None:
         stored = self._stored_layout()
+        if not stored:
+            self._refuse_foreign()
         changed = [
             name
             for name, table in catalog().items()
@@ -149,6 +146,20 @@ class Warehouse:
                 f"{self.path} was made by another version: {', '.join(changed)} have other columns. Nothing was changed. "
                 "Set `database` to a new file and run again, or open this one with the version that made it"
             )
+        lacking = [name for name in catalog() if name not in stored]
+        if self.read_only and lacking:
+            raise LayoutMismatch(
+                f"{self.path} was made by an earlier version: it has no {', '.join(lacking)}. `rotation run` of this "
+                "version adds what is missing and keeps the rest; the version that made it reads it as it is"
+            )
+
+    @contextmanager
+    def _reading(self) -> Generator[None]:
+        """What DuckDB has to say about a query, as WarehouseError."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise WarehouseError(f"{self.path} could not be queried: {error}") from error
 
     def _create(self) -> None:
         self._check_layout()
@@ -157,10 +168,12 @@ class Warehouse:
         views = [model for model in sql_models() if model.is_view]
         wanted = {table.full_name: definition(table) for table in tables}
         wanted |= {model.table.full_name: model.query for model in views}
+        bookkeeping = (Path(__file__).parent / "meta.sql").read_text(encoding="utf-8")
+        wanted["meta"] = bookkeeping
         if stored == wanted:
             return
         with self.transaction():
-            self.execute((Path(__file__).parent / "meta.sql").read_text(encoding="utf-8"))
+            self.execute(bookkeeping)
             for schema in _SCHEMAS:
                 self.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             for table in tables:
@@ -193,11 +206,21 @@ class Warehouse:
                     ) from error
                 raise
 
-    def write(self, outputs: Mapping[str, pl.DataFrame], months: Sequence[date], run_id: str) -> dict[str, int]:
-        """Overwrite ``months`` of every table in ``outputs`` in one transaction; rows written by table."""
+    def write(
+        self,
+        outputs: Mapping[str, pl.DataFrame],
+        months: Sequence[date],
+        run_id: str,
+        execution: Execution | None = None,
+    ) -> dict[str, int]:
+        """Overwrite ``months`` of every table in ``outputs`` in one transaction; rows written by table.
+
+        With ``execution`` the same transaction logs who wrote what and from which raw partitions, so that the log and
+        the rows never disagree.
+        """
         if self.read_only:
             raise WarehouseError(f"{self.path} is open for reading only")
-        if not months:
+        if not months or not outputs:
             return dict.fromkeys(outputs, 0)
         rows: dict[str, pl.DataFrame] = {}
         for name, frame in outputs.items():
@@ -212,6 +235,8 @@ class Warehouse:
                 with self.transaction():
                     for name, frame in rows.items():
                         self._replace(table_named(name), incoming[name], frame.columns, months)
+                    if execution is not None:
+                        self._log(run_id, execution, {name: frame.height for name, frame in rows.items()}, months)
             finally:
                 for view in incoming.values():
                     self.connection.unregister(view)
@@ -223,6 +248,28 @@ class Warehouse:
         self.execute(f"DELETE FROM {table.full_name} WHERE month BETWEEN ? AND ?{scope}", [months[0], months[-1]])
         self.execute(f"INSERT INTO {table.full_name} ({names}) SELECT {names} FROM {incoming}")
 
+    def _log(self, run_id: str, execution: Execution, written: Mapping[str, int], months: Sequence[date]) -> None:
+        now, seconds = _now(), time.monotonic() - execution.started
+        self.connection.executemany(
+            "INSERT INTO meta.executions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                [run_id, execution.stage, name, months[0], months[-1], rows, seconds, now]
+                for name, rows in written.items()
+            ],
+        )
+        read = [execution.reads_from, months[-1]]
+        self.execute(
+            "DELETE FROM meta.run_inputs AS r USING raw.ingestions AS i WHERE r.run_id = ? AND i.month BETWEEN ? AND ? "
+            "AND r.table_name = i.table_name AND r.month = i.month AND r.sha256 <> i.sha256",
+            [run_id, *read],
+        )
+        self.execute(
+            "INSERT INTO meta.run_inputs SELECT ?, table_name, month, sha256 FROM raw.ingestions AS i "
+            "WHERE month BETWEEN ? AND ? AND NOT EXISTS (SELECT 1 FROM meta.run_inputs AS r "
+            "WHERE r.run_id = ? AND r.table_name = i.table_name AND r.month = i.month)",
+            [run_id, *read, run_id],
+        )
+
     # ------------------------------------------------------------------ reading
 
     def read(
@@ -233,12 +280,17 @@ class Warehouse:
         last: date | None = None,
         columns: Sequence[str] | None = None,
         order: Sequence[str] | None = None,
+        as_of: date | None = None,
+        limit: int | None = None,
         **equals: Any,  # a value or a list of values of the column's type
     ) -> pl.DataFrame:
         """Rows of months ``first..last`` (both included; None: open), columns as stored, ordered by ``order`` or the key.
 
-        ``equals`` keeps rows whose column has the value, or one of the values of a list. Raises WarehouseError for an
-        unknown table and KeyError for an unknown column.
+        An empty ``order`` leaves the rows as they lie in the file, which saves the sort.
+
+        ``as_of``: the rows as they stood at the close of that day (see ``warehouse/asof.py``). ``limit``: the first
+        rows in that order. ``equals`` keeps rows whose column has the value, or one of the values of a list. Raises
+        WarehouseError for an unknown table and KeyError for an unknown column.
         """
         table = table_named(name)
         chosen = list(columns) if columns is not None else table.stored_names
@@ -256,16 +308,56 @@ class Warehouse:
             parameters.extend(values)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         keys = order if order is not None else [stored_name(table.column(key)) for key in table.key]
-        query = f"SELECT {', '.join(chosen)} FROM {table.full_name}{where} ORDER BY {', '.join(keys)}"
-        return self._frame(query, parameters)
+        rows = table.full_name if as_of is None else f"({as_of_query(name, as_of)}) AS stood"
+        query = f"SELECT {', '.join(chosen)} FROM {rows}{where}"
+        if keys:
+            query += f" ORDER BY {', '.join(keys)}"
+        if limit is not None:
+            query += f" LIMIT {int(limit)}"
+        with self._reading():
+            return self._frame(query, parameters)
+
+    def batches(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str],
+        order: Sequence[str],
+        first: date | None = None,
+        last: date | None = None,
+    ) -> Generator[pl.DataFrame]:
+        """Rows of months ``first..last``, months rising, each month as it was written, in pieces.
+
+        A table too large to hold at once passes through. Months written again lie at the end of the file; then all
+        rows are sorted by ``order``, which should be the order months are written in.
+        """
+        table = table_named(name)
+        for column in columns:
+            table.column(column)
+        low, high = first or date.min, last or date.max
+        inside = f"FROM {name} WHERE month BETWEEN ? AND ?"
+        places = self.execute(f"SELECT min(rowid), max(rowid) {inside} GROUP BY month ORDER BY month", [low, high])
+        in_order = all(before[1] < after[0] for before, after in pairwise(places))
+        query = f"SELECT {', '.join(columns)} {inside}" + ("" if in_order else f" ORDER BY {', '.join(order)}")
+        with self._reading(), self.connection.cursor() as cursor:
+            for batch in cursor.sql(query, params=[low, high]).to_arrow_reader(_BATCH):
+                yield cast("pl.DataFrame", pl.from_arrow(batch))
+
+    def as_of(self, name: str, day: date, **selection: Any) -> pl.DataFrame:
+        """The table or view as it stood at the close of ``day``; ``selection`` as in :meth:`read`.
+
+        Raw rows by the day they were known, computed months by their last session, views from both.
+        """
+        return self.read(name, as_of=day, **selection)
 
     def _frame(self, query: str, parameters: Sequence[object] | Mapping[str, object]) -> pl.DataFrame:
         with self._lock:
             return self.connection.sql(query, params=parameters or None).pl()
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> pl.DataFrame:
-        """Any query, as a frame."""
-        return self._frame(sql, parameters or {})
+        """Any query, as a frame. Raises WarehouseError with what DuckDB has against it."""
+        with self._reading():
+            return self._frame(sql, parameters or {})
 
     def run_model(self, model: SqlModel, first: date, last: date, parameters: Mapping[str, object]) -> pl.DataFrame:
         """Rows a relational model gives for the months ``first..last``; nothing is written."""
@@ -273,18 +365,23 @@ class Warehouse:
         unknown = [name for name in model.parameters if name not in available]
         if unknown:
             raise WarehouseError(f"{model.path.name} asks for parameters nobody sets: {unknown}")
-        return self._frame(model.query, {name: available[name] for name in model.parameters})
+        try:
+            return self._frame(model.query, {name: available[name] for name in model.parameters})
+        except duckdb.InvalidInputException as error:  # what a query refuses by ERROR(…)
+            raise WarehouseError(f"{model.table.full_name}: {error}") from error
 
     def months(self, name: str) -> list[date]:
         """Months the table has rows of, in order."""
         table_named(name)
-        rows = self.execute(f"SELECT DISTINCT month FROM {name} ORDER BY month")
+        with self._reading():
+            rows = self.execute(f"SELECT DISTINCT month FROM {name} ORDER BY month")
         return [row[0] for row in rows]
 
     def count(self, name: str) -> int:
         """Rows of the table."""
         table_named(name)
-        return int(self.execute(f"SELECT count(*) FROM {name}")[0][0])
+        with self._reading():
+            return int(self.execute(f"SELECT count(*) FROM {name}")[0][0])
 
     def require(self, name: str, months: Sequence[date], remedy: str) -> None:
         """Raise :class:`MissingPartition` naming the table and the first of ``months`` it has no rows of."""
@@ -300,9 +397,12 @@ class Warehouse:
     # ------------------------------------------------------------------ provenance
 
     def record_run(self, run_id: str, facts: Mapping[str, str]) -> None:
-        """Remember what a run id stands for; known ones stay as first seen."""
-        known = self.execute("SELECT count(*) FROM meta.runs WHERE run_id = ?", [run_id])
-        if known[0][0]:
+        """Remember what a run id stands for, and of settings that shape nothing (where the data lies) the latest."""
+        known = self.execute("SELECT settings FROM meta.runs WHERE run_id = ?", [run_id])
+        if known:
+            if known[0][0] != facts["settings"]:
+                with self.transaction():
+                    self.execute("UPDATE meta.runs SET settings = ? WHERE run_id = ?", [facts["settings"], run_id])
             return
         named = ("code_version", "settings", "seeds", "packages", "source", "source_kind", "source_version")
         with self.transaction():
@@ -314,44 +414,63 @@ class Warehouse:
     def latest_run(self) -> dict[str, Any]:
         """The run that wrote last: run_id, code_version, settings (JSON), packages (by name), source, source_kind.
 
-        Raises WarehouseError when nothing was ever run.
+        Its ``sample.end`` is the last month the file holds anything of, whichever run wrote it. Raises WarehouseError
+        when nothing was ever run.
         """
         found = self.runs()
         if not found:
             raise WarehouseError(f"{self.path} holds no finished run; `rotation run` makes one")
-        return {**found[0], "packages": json.loads(found[0]["packages"])}
+        settings = json.loads(found[0]["settings"])
+        last = max(f"{run['last_month']:%Y-%m}" for run in found)
+        settings["sample"]["end"] = max(last, settings["sample"]["start"])
+        return {
+            **found[0],
+            "settings": json.dumps(settings, sort_keys=True),
+            "packages": json.loads(found[0]["packages"]),
+        }
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run that wrote something, the latest first."""
-        return self.query(
-            "SELECT r.*, max(e.finished_at) AS finished_at FROM meta.runs AS r JOIN meta.executions AS e USING (run_id) "
-            "GROUP BY ALL ORDER BY finished_at DESC"
+        """Every run that wrote something, the latest first, with the first and last month it wrote.
+
+        The settings (JSON) are without ``sample.end``: how far a run went stands in its months.
+        """
+        found = self.query(
+            "SELECT r.*, min(e.first_month) AS first_month, max(e.last_month) AS last_month, "
+            "max(e.finished_at) AS finished_at FROM meta.runs AS r JOIN meta.executions AS e USING (run_id) "
+            "GROUP BY ALL ORDER BY max(e.finished_at) DESC"
         ).to_dicts()
+        for run in found:
+            settings = json.loads(run["settings"])
+            settings["sample"].pop("end", None)  # files of earlier versions have the first one seen
+            run["settings"] = json.dumps(settings, sort_keys=True)
+        return found
 
-    def record_inputs(self, run_id: str, months: Sequence[date]) -> None:
-        """Fingerprints of the raw partitions a run read."""
-        with self.transaction():
-            self.execute(
-                "DELETE FROM meta.run_inputs WHERE run_id = ? AND month BETWEEN ? AND ?",
-                [run_id, months[0], months[-1]],
-            )
-            self.execute(
-                "INSERT INTO meta.run_inputs SELECT ?, table_name, month, sha256 FROM raw.ingestions WHERE month BETWEEN ? AND ?",
-                [run_id, months[0], months[-1]],
-            )
+    def last_written(self, month: date) -> dict[str, tuple[int, str]]:
+        """By table the place in the log and the run of its last write that covers ``month``; later writes have later places."""
+        logged = self.execute(
+            "SELECT table_name, max(rowid), arg_max(run_id, rowid) FROM meta.executions "
+            "WHERE ? BETWEEN first_month AND last_month GROUP BY table_name",
+            [month],
+        )
+        return {name: (place, run_id) for name, place, run_id in logged}
 
-    def record_execution(
-        self, run_id: str, stage: str, written: Mapping[str, int], months: Sequence[date], started: float
-    ) -> None:
-        """Log one stage's work."""
-        if not months or not written:
-            return
-        seconds = time.monotonic() - started
-        with self.transaction():
-            self.connection.executemany(
-                "INSERT INTO meta.executions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [[run_id, stage, name, months[0], months[-1], rows, seconds, _now()] for name, rows in written.items()],
-            )
+    def restated(self, run_ids: Sequence[str], last: date) -> list[tuple[str, str, date]]:
+        """(run, raw table, month up to ``last``) whose rows are others now than those the run read, in order."""
+        found = self.execute(
+            "SELECT r.run_id, r.table_name, r.month FROM meta.run_inputs AS r JOIN raw.ingestions AS i "
+            "USING (table_name, month) WHERE r.sha256 <> i.sha256 AND r.month <= ? AND list_contains(?, r.run_id) "
+            "ORDER BY ALL",
+            [last, list(run_ids)],
+        )
+        return [(run_id, name, month) for run_id, name, month in found]
+
+    def written(self) -> dict[str, dict[date, str]]:
+        """By table and month the run that wrote the month last, also where it wrote no rows."""
+        found: dict[str, dict[date, str]] = {}
+        logged = self.execute("SELECT table_name, first_month, last_month, run_id FROM meta.executions ORDER BY rowid")
+        for name, first, last, run_id in logged:
+            found.setdefault(name, {}).update((month, run_id) for month in months_between(first, last))
+        return found
 
 
 def _now() -> datetime:

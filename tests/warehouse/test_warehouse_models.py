@@ -65,6 +65,25 @@ def test_dependencies_are_parsed_from_the_sql(tmp_path: Path) -> None:
     assert found.reads == ("raw.trading_days",)
 
 
+def test_how_far_a_model_looks_back_is_parsed_from_the_sql(tmp_path: Path) -> None:
+    text = """WITH a AS (SELECT month, day FROM raw.trading_days WHERE month BETWEEN $month_from - INTERVAL 3 MONTH AND $month_to),
+    b AS (SELECT month, day FROM raw.trading_days WHERE day > month - INTERVAL 40 MONTH AND month >= $month_from - INTERVAL 2 MONTH)
+    SELECT month, day FROM a"""
+    assert read_model(model(tmp_path, text, "table")).back == 3
+    assert read_model(model(tmp_path, "SELECT month, day FROM raw.trading_days", "table")).back == 0
+    with pytest.raises(
+        ModelError, match=r"some\.sql: write months before the first one as \$month_from - INTERVAL n MONTH"
+    ):
+        read_model(model(tmp_path, text.replace("3 MONTH", "90 DAY"), "table"))
+    unbounded = text.replace("month >= $month_from - INTERVAL 2 MONTH", "month < $month_from - INTERVAL 2 MONTH")
+    assert read_model(model(tmp_path, unbounded, "table")).back is None
+    back = {item.table.name: item.back for item in sql_models() if not item.is_view}
+    assert back["adjusted_bars"] is None, "the bar before a suspension may lie anywhere"
+    assert back["stock_snapshot"] == 13
+    assert back["fundamentals_as_of"] == 31
+    assert back["universe"] == 0
+
+
 def test_declared_sources_exist() -> None:
     check_lineage()
 

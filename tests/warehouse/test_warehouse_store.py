@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
+import time
 from datetime import date
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from rotation_pipeline.warehouse.errors import (
     WarehouseError,
 )
 from rotation_pipeline.warehouse.schemas import polars_schema
-from rotation_pipeline.warehouse.store import as_stored, open_warehouse
+from rotation_pipeline.warehouse.store import Execution, Warehouse, as_stored, open_warehouse
 
 JAN, FEB = date(2014, 1, 1), date(2014, 2, 1)
 
@@ -166,6 +168,53 @@ def test_a_full_disk_is_told_and_rolled_back(tmp_path: Path) -> None:
         with pytest.raises(DiskFull, match="Free some space"):
             runs_out_of_space()
         assert warehouse.count("raw.trading_days") == 1
+
+
+# ---------------------------------------------------------------------- provenance
+
+
+def run_of(warehouse: Warehouse, run_id: str, **settings: object) -> None:
+    names = ("code_version", "settings", "seeds", "packages", "source", "source_kind", "source_version")
+    facts = {**dict.fromkeys(names, "{}"), "settings": json.dumps({"sample": {"start": "2014-01"}, **settings})}
+    warehouse.record_run(run_id, facts)
+
+
+def test_a_write_is_logged_in_its_own_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = Execution("calendar", JAN, time.monotonic())
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        warehouse.write({"raw.trading_days": days(JAN, 2)}, [JAN, FEB], "a", execution)
+        assert warehouse.written() == {"raw.trading_days": {JAN: "a", FEB: "a"}}, "also the month without rows"
+        honest = Warehouse._log
+
+        def interrupted(self: Warehouse, *rest: object) -> None:
+            honest(self, *rest)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Warehouse, "_log", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            warehouse.write({"raw.trading_days": days(FEB, 3)}, [FEB], "b", execution)
+        assert warehouse.written() == {"raw.trading_days": {JAN: "a", FEB: "a"}}
+        assert warehouse.months("raw.trading_days") == [JAN]
+        monkeypatch.undo()
+        warehouse.write({"raw.trading_days": days(FEB, 3)}, [FEB], "b", execution)
+        assert warehouse.written() == {"raw.trading_days": {JAN: "a", FEB: "b"}}
+
+
+def test_the_end_of_the_sample_is_the_last_month_written_whichever_run_wrote_it(tmp_path: Path) -> None:
+    execution = Execution("calendar", JAN, time.monotonic())
+    with open_warehouse(tmp_path / "w.duckdb") as warehouse:
+        run_of(warehouse, "older", sample={"start": "2014-01", "end": "2013-01"})
+        run_of(warehouse, "b")
+        warehouse.write({"raw.trading_days": days(date(2013, 5, 1), 2)}, [date(2013, 5, 1)], "older", execution)
+        (run,) = warehouse.runs()
+        assert "end" not in json.loads(run["settings"])["sample"]
+        assert json.loads(warehouse.latest_run()["settings"])["sample"]["end"] == "2014-01", "never before the start"
+        warehouse.write({"raw.trading_days": days(FEB, 2)}, [FEB], "older", execution)
+        warehouse.write({"raw.trading_days": days(JAN, 2)}, [JAN], "b", execution)
+        assert warehouse.latest_run()["run_id"] == "b"
+        assert json.loads(warehouse.latest_run()["settings"])["sample"]["end"] == "2014-02"
+        first, last = ({run["run_id"]: run[name] for run in warehouse.runs()} for name in ("first_month", "last_month"))
+        assert (first, last) == ({"older": date(2013, 5, 1), "b": JAN}, {"older": FEB, "b": JAN})
 
 
 def test_frames_that_do_not_fit_are_refused_by_name() -> None:
