@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Protocol
 
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rotation_pipeline.regimes.hmm import HMMParameters
+from rotation_pipeline.regimes.options import RegimeOptions
 
 Array = NDArray[np.float64]
+SESSIONS_PER_MONTH = 244.0 / 12.0
 
 _NAMED: dict[str, tuple[float, float, float, float]] = {
     # slow bull, bear, range, volatile rise
@@ -44,28 +46,50 @@ def archetypes(features: Sequence[str], n_states: int) -> Array:
 class States:
     """Fitted states in scaled features.
 
-    ``roles[k]`` is the archetype state k started from and is drawn to. A detector without dynamics has uniform
-    ``start`` and ``transition``. ``log_likelihood`` is None for a detector that has none.
+    ``roles[k]`` is the archetype state k started from and is drawn to. A detector without dynamics has a ``transition``
+    of equal rows. ``log_likelihood`` is None for a detector that has none. ``constants`` are numbers chosen by the fit
+    that a detector needs beside its parameters: the jump penalty, the rules' thresholds.
     """
 
     parameters: HMMParameters
     roles: tuple[int, ...]
     log_likelihood: float | None
     converged: bool
+    constants: tuple[float, ...] = ()
 
     def reordered(self, order: Sequence[int]) -> States:
         """The same states with ``order[k]`` now called k."""
         index = np.asarray(order, dtype=np.int64)
         roles = tuple(self.roles[k] for k in order)
-        return States(self.parameters.reordered(index), roles, self.log_likelihood, self.converged)
+        return replace(self, parameters=self.parameters.reordered(index), roles=roles)
 
 
 class Detector(Protocol):
-    """A regime detector. Observations are scaled features (T, F) without gaps, in time order."""
+    """A regime detector. Observations are features (T, F) without gaps, in time order, scaled if it asks for it."""
 
     @property
     def name(self) -> str:
         """Its name in the tables."""
+        ...
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Columns of intermediate.index_features it sees, in order."""
+        ...
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the features reach it scaled by their own past; False: in their units."""
+        ...
+
+    @property
+    def state_counts(self) -> tuple[int, ...]:
+        """Numbers of states a fit may end with."""
+        ...
+
+    @property
+    def fixed_names(self) -> tuple[str, ...] | None:
+        """Names of its states where they are what it is made of; None: named by their return and volatility."""
         ...
 
     @property
@@ -84,6 +108,43 @@ class Detector(Protocol):
     def smooth(self, x: Array, states: States) -> Array:
         """P(state_t | x_1…x_T), shape (T, K): in-sample, for description and for the moments of past states."""
         ...
+
+
+@dataclass(frozen=True)
+class FromOptions:
+    """What a detector on the features of the options, scaled, with a fixed number of unnamed states has in common."""
+
+    options: RegimeOptions
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features of the options."""
+        return tuple(self.options.features)
+
+    @property
+    def is_scaled(self) -> bool:
+        """Scaled."""
+        return True
+
+    @property
+    def state_counts(self) -> tuple[int, ...]:
+        """The number of the options."""
+        return (self.options.n_states,)
+
+    @property
+    def fixed_names(self) -> tuple[str, ...] | None:
+        """Named by return and volatility."""
+        return None
+
+    @property
+    def prior_rows(self) -> float:
+        """0: states are named by their own rows."""
+        return 0.0
+
+    @property
+    def rows_per_month(self) -> float:
+        """Training rows a month, which turn months into rows."""
+        return 1.0 if self.options.form == "monthly" else SESSIONS_PER_MONTH / self.options.stride
 
 
 def match(means: Array, reference: Array) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ Two labellings of the months, which answer different questions:
 - ``filtered``: the return of month s is put under the regime that stood at the close of month s − 1, the stored
   filtered label. It is what one could have traded on.
 
-Both use the hidden Markov model. A month whose label does not exist, or whose return is null, is left out; months of
+Both use the active detector, by default the hidden Markov model. A month whose label does not exist, or whose return is null, is left out; months of
 one regime are strung together in time order for the Newey-West t and the bootstrap.
 """
 
@@ -27,10 +27,9 @@ from rotation_pipeline.factors.statistics import describe
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.regimes.errors import RegimeInputError
 from rotation_pipeline.regimes.frames import Month, as_months, floats, months_of, sorted_by_key, texts, year_and_month
-from rotation_pipeline.regimes.models import FittedModel, labels, make_detectors, regime_probabilities
+from rotation_pipeline.regimes.models import FittedModel, labels, regime_probabilities
 from rotation_pipeline.regimes.names import REGIMES
 from rotation_pipeline.regimes.options import RegimeOptions
-from rotation_pipeline.regimes.rows import FeatureRows
 from rotation_pipeline.regimes.statistics import (
     adjusted_rand,
     benjamini_hochberg,
@@ -38,8 +37,8 @@ from rotation_pipeline.regimes.statistics import (
     spell_permutation_p,
     stationary_bootstrap_indices,
 )
-from rotation_pipeline.regimes.tables import DETECTORS, EVIDENCE, MODELS, REGIMES_TABLE, SUMMARY, TESTS, TRANSITIONS
-from rotation_pipeline.regimes.walk_forward import stored_models
+from rotation_pipeline.regimes.tables import EVIDENCE, MODELS, REGIMES_TABLE, SUMMARY, TESTS, TRANSITIONS
+from rotation_pipeline.regimes.walk_forward import History, stored_models
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
@@ -81,30 +80,31 @@ class _AsOf:
         self,
         month: Month,
         history: Mapping[str, Mapping[int, str]],
-        data: FeatureRows,
+        data: History,
         fitted: Mapping[tuple[Month, str], FittedModel],
         options: RegimeOptions,
     ) -> None:
         """Raises RegimeInputError when a detector has no model of the month."""
         now = _number(month)
         self.month = month
-        self.stored = {name: {at: label for at, label in history[name].items() if at <= now} for name in DETECTORS}
-        rows = data.known(month, options)
+        self.active = options.active
+        self.stored = {name: {at: label for at, label in past.items() if at <= now} for name, past in history.items()}
         self.in_sample: dict[str, dict[int, str]] = {}
-        for detector in make_detectors(options):
+        for detector in data.detectors:
             if (month, detector.name) not in fitted:
                 raise RegimeInputError(
                     f"{MODELS.full_name} has no row of {detector.name} for {month}; materialise regimes of that month"
                 )
+            rows = data.rows(detector, month)
             stamps, smoothed = regime_probabilities(detector, fitted[month, detector.name], rows, in_sample=True)
             self.in_sample[detector.name] = dict(zip(_numbers(stamps), labels(smoothed), strict=True))
 
     def codes(self, labelling: str, months: Sequence[int]) -> NDArray[np.int64]:
         """Places in ``REGIMES`` the returns of ``months`` are put under, −1 where there is no label."""
         if labelling == "in_sample":
-            names = [self.in_sample["hmm"].get(at) for at in months]
+            names = [self.in_sample[self.active].get(at) for at in months]
         else:
-            names = [self.stored["hmm"].get(at - 1) for at in months]
+            names = [self.stored[self.active].get(at - 1) for at in months]
         return np.array([-1 if name is None else REGIMES.index(name) for name in names], dtype=np.int64)
 
 
@@ -138,13 +138,15 @@ def rotation_evidence(
     Raises:
         RegimeInputError: a style or a month's model is missing.
     """
-    data = FeatureRows(features, options.features)
+    data = History(features, options)
     table = REGIMES_TABLE.full_name
-    history: dict[str, dict[int, str]] = {name: {} for name in DETECTORS}
+    history: dict[str, dict[int, str]] = {name: {} for name in options.detectors}
     columns = (_numbers(months_of(regimes, table)), texts(regimes, "detector", table), texts(regimes, "regime", table))
     for at, detector, regime in sorted(zip(*columns, strict=True)):
-        history[detector][at] = regime
-    wanted = [month for month in as_months(months) if history["hmm"] and _number(month) >= min(history["hmm"])]
+        if detector in history:
+            history[detector][at] = regime
+    active = history[options.active]
+    wanted = [month for month in as_months(months) if active and _number(month) >= min(active)]
     rows: Any = models
     kept = np.isin(months_of(models, MODELS.full_name), np.asarray(wanted, dtype="datetime64[M]"))
     fitted = stored_models(rows[kept], options)
@@ -160,7 +162,7 @@ def rotation_evidence(
             codes = known.codes(labelling, _numbers(stamps[past]))
             evidence += _by_regime(month, labelling, returns[past], codes, options)
             tests += _tests(month, labelling, returns[past], codes, options)
-        for name in DETECTORS:
+        for name in options.detectors:
             transitions += _transitions(month, name, known)
             summary += _summary(month, name, known)
     return EvidenceResult(
@@ -301,10 +303,10 @@ def _summary(month: Month, detector: str, known: _AsOf) -> list[Row]:
             sum(stored[at] == in_sample[at] for at in both) / len(both) if both else np.nan
         ),
     }
-    if detector != "hmm":
-        shared = sorted(stored.keys() & known.stored["hmm"].keys())
-        reference = known.stored["hmm"]
-        values["adjusted_rand_with_hmm"] = (
+    if detector != known.active:
+        reference = known.stored[known.active]
+        shared = sorted(stored.keys() & reference.keys())
+        values["adjusted_rand_with_active"] = (
             adjusted_rand([stored[at] for at in shared], [reference[at] for at in shared])
             if len(shared) > 1
             else np.nan

@@ -113,7 +113,7 @@ def _whiteners(covariances: Array, inverses: Array, log_norms: Array) -> bool:
 
 
 @njit(cache=True)
-def _log_prior(
+def log_prior(
     start: Array,
     transition: Array,
     means: Array,
@@ -153,7 +153,7 @@ def _log_prior(
 
 
 @njit(cache=True)
-def _log_emissions(x: Array, means: Array, covariances: Array, out: Array) -> bool:
+def emission_kernel(x: Array, means: Array, covariances: Array, out: Array) -> bool:
     """log N(x_t; mean_k, covariance_k) into ``out`` (T, K); False if a covariance is not positive definite."""
     states, size = means.shape
     inverses = np.empty((states, size, size))
@@ -233,7 +233,7 @@ def _backward(predicted: Array, filtered: Array, transition: Array, smoothed: Ar
 
 
 @njit(cache=True)
-def _maximise(
+def maximise(
     x: Array,
     weights: Array,
     diagonal: bool,
@@ -281,7 +281,7 @@ def _maximise(
 
 
 @njit(cache=True)
-def _normalise_counts(counts: Array, concentration: Array, out: Array) -> None:
+def normalise_counts(counts: Array, concentration: Array, out: Array) -> None:
     """Dirichlet MAP of one probability vector; a vector without any count stays as it was."""
     total = 0.0
     for j in range(counts.shape[0]):
@@ -318,12 +318,12 @@ def _em(
     steps = 0
     previous = -np.inf
     while True:
-        if not _log_emissions(x, means, covariances, log_emission):
+        if not emission_kernel(x, means, covariances, log_emission):
             return steps, False, np.nan, np.nan
         log_likelihood = _forward(log_emission, start, transition, predicted, filtered)
         if np.isnan(log_likelihood):
             return steps, False, np.nan, np.nan
-        posterior = log_likelihood + _log_prior(
+        posterior = log_likelihood + log_prior(
             start,
             transition,
             means,
@@ -343,10 +343,10 @@ def _em(
         history[steps] = log_likelihood
         moves[:] = 0.0
         _backward(predicted, filtered, transition, smoothed, moves)
-        _normalise_counts(smoothed[0], prior_start, start)
+        normalise_counts(smoothed[0], prior_start, start)
         for i in range(states):
-            _normalise_counts(moves[i], prior_transition[i], transition[i])
-        _maximise(
+            normalise_counts(moves[i], prior_transition[i], transition[i])
+        maximise(
             x, smoothed, diagonal, prior_means, means_weight, prior_covariance, covariance_weight, means, covariances
         )
         steps += 1
@@ -381,7 +381,7 @@ def log_emissions(x: Array, parameters: HMMParameters) -> Array:
     """
     values = _checked(x)
     out = np.empty((values.shape[0], parameters.means.shape[0]))
-    if not _log_emissions(values, parameters.means, parameters.covariances, out):
+    if not emission_kernel(values, parameters.means, parameters.covariances, out):
         raise HMMError("a state covariance is not positive definite: raise the covariance prior or drop a feature")
     return out
 

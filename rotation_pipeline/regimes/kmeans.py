@@ -14,9 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rotation_pipeline.regimes.detectors import States, match
+from rotation_pipeline.regimes.detectors import FromOptions, States, match
 from rotation_pipeline.regimes.hmm import HMMParameters, forward_filter, log_emissions
-from rotation_pipeline.regimes.options import RegimeOptions
 from rotation_pipeline.regimes.statistics import generator
 
 Array = NDArray[np.float64]
@@ -106,17 +105,22 @@ def lloyd(x: Array, centres: Array, max_iter: int = _MAX_ITER) -> tuple[Array, f
     return moved, float(inertia), bool(settled)
 
 
+def spherical(centres: Array, variance: float) -> HMMParameters:
+    """States at ``centres`` (K, F), all equally likely at any time, each with the same spherical variance."""
+    count, size = centres.shape
+    return HMMParameters(
+        start=np.full((count,), 1.0 / count),
+        transition=np.full((count, count), 1.0 / count),
+        means=centres,
+        covariances=np.stack([max(variance, _LEAST_VARIANCE) * np.eye(size)] * count),
+    )
+
+
 @dataclass(frozen=True)
-class KMeansDetector:
+class KMeansDetector(FromOptions):
     """k-means with seeded restarts; the least inertia is kept."""
 
-    options: RegimeOptions
     name: str = "kmeans"
-
-    @property
-    def prior_rows(self) -> float:
-        """0: clusters are named by their own points."""
-        return 0.0
 
     def fit(self, x: Array, warm: States | None, centres: Array, seed: Sequence[int]) -> States:
         """Least inertia over the warm start (or the archetypes) and ``kmeans_restarts`` k-means++ starts."""
@@ -127,13 +131,7 @@ class KMeansDetector:
             found, inertia, done = lloyd(x, seeded_centres(x, n_states, draws))
             if inertia < least:
                 best, least, settled = found, inertia, done
-        variance = max(least / x.size, _LEAST_VARIANCE)
-        parameters = HMMParameters(
-            start=np.full((n_states,), 1.0 / n_states),
-            transition=np.full((n_states, n_states), 1.0 / n_states),
-            means=best,
-            covariances=np.stack([variance * np.eye(x.shape[1])] * n_states),
-        )
+        parameters = spherical(best, least / x.size)
         states = States(parameters, tuple(range(n_states)), None, settled)
         return states.reordered(match(best, reference))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,13 @@ from rotation_pipeline.regimes.detectors import Detector, States
 from rotation_pipeline.regimes.errors import RegimeInputError
 from rotation_pipeline.regimes.hmm import HMMParameters
 from rotation_pipeline.regimes.hmm_detector import HMMDetector
+from rotation_pipeline.regimes.jump_detector import JumpDetector
 from rotation_pipeline.regimes.kmeans import KMeansDetector
+from rotation_pipeline.regimes.mixture import MixtureDetector
 from rotation_pipeline.regimes.names import REGIMES
 from rotation_pipeline.regimes.options import RegimeOptions
 from rotation_pipeline.regimes.rows import TrainingRows
+from rotation_pipeline.regimes.rules import RulesDetector
 
 Array = NDArray[np.float64]
 _FIELDS = ("start", "transition", "means", "covariances")
@@ -50,7 +53,7 @@ class FittedModel:
             (old.means * self.scale + self.centre - centre) / scale,
             old.covariances * np.outer(ratio, ratio),
         )
-        return States(parameters, self.states.roles, self.states.log_likelihood, self.states.converged)
+        return replace(self.states, parameters=parameters)
 
     def by_name(self, probabilities: Array) -> Array:
         """Probabilities of states (T, K) summed by regime, shape (T, 3) in the order of ``REGIMES``, within [0, 1]."""
@@ -68,6 +71,7 @@ class FittedModel:
             "scale": self.scale.tolist(),
             **{name: getattr(parameters, name).tolist() for name in _FIELDS},
             "roles": list(self.states.roles),
+            "constants": list(self.states.constants),
             "mean_returns": list(self.mean_returns),
             "mean_volatilities": list(self.mean_volatilities),
             "names": list(self.names),
@@ -75,31 +79,40 @@ class FittedModel:
         return json.dumps(content, allow_nan=False)
 
     @staticmethod
-    def from_json(text: str, where: str, options: RegimeOptions) -> FittedModel:
-        """Reads :meth:`to_json`; RegimeInputError names ``where`` if it does not fit the options or cannot be read."""
+    def from_json(text: str, where: str, detector: Detector) -> FittedModel:
+        """Reads :meth:`to_json`; RegimeInputError names ``where`` if it does not fit the detector or cannot be read."""
         try:
             content: dict[str, Any] = json.loads(text)
             arrays = {name: np.asarray(content[name], dtype=np.float64) for name in (*_FIELDS, "centre", "scale")}
             features, names = tuple(content["features"]), tuple(content["names"])
             roles = tuple(int(role) for role in content["roles"])
+            constants = tuple(float(value) for value in content["constants"])
             moments = [tuple(float(v) for v in content[name]) for name in ("mean_returns", "mean_volatilities")]
         except (KeyError, TypeError, ValueError) as error:
             raise RegimeInputError(
                 f"{where}: parameters cannot be read ({error}); materialise that month again"
             ) from None
-        if features != tuple(options.features) or len(names) != options.n_states:
+        if features != detector.features or len(names) not in detector.state_counts:
+            counts = " or ".join(str(count) for count in detector.state_counts)
             raise RegimeInputError(
                 f"{where} was fitted on {', '.join(features)} with {len(names)} states, the settings say "
-                f"{', '.join(options.features)} with {options.n_states}; materialise regimes again from the first month"
+                f"{', '.join(detector.features)} with {counts}; materialise regimes again from the first month"
             )
         parameters = HMMParameters(*(arrays[name] for name in _FIELDS))
-        states = States(parameters, roles, None, True)
+        states = States(parameters, roles, None, True, constants)
         return FittedModel(features, arrays["centre"], arrays["scale"], states, moments[0], moments[1], names)
 
 
 def make_detectors(options: RegimeOptions) -> tuple[Detector, ...]:
-    """The detectors of the tables, in their order."""
-    return (HMMDetector(options), KMeansDetector(options))
+    """The detectors of the options, in their order."""
+    kinds: dict[str, Callable[[RegimeOptions], Detector]] = {
+        "hmm": HMMDetector,
+        "jump": JumpDetector,
+        "kmeans": KMeansDetector,
+        "mixture": MixtureDetector,
+        "rules": RulesDetector,
+    }
+    return tuple(kinds[name](options) for name in options.detectors)
 
 
 def state_moments(weights: Array, values: Array, prior_weight: float, prior: Array) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.market.schema import MONTH, Column, Table, reading
 from rotation_pipeline.market.tables import DAY
 from rotation_pipeline.regimes.names import REGIMES
+from rotation_pipeline.regimes.options import DETECTORS
 
 _INDEX = ("intermediate.index_daily.ret", "intermediate.index_daily.amount", "intermediate.index_daily.close")
 FEATURE_COLUMNS = (
@@ -18,7 +19,6 @@ FEATURE_COLUMNS = (
     "half_year_trend",
 )
 _FEATURES = tuple(f"intermediate.index_features.{name}" for name in FEATURE_COLUMNS)
-DETECTORS = ("hmm", "kmeans")
 DETECTOR = Column("detector", "VARCHAR", "category", "regime detector", allowed=DETECTORS)
 REGIME = Column("regime", "VARCHAR", "category", "regime", allowed=REGIMES)
 STYLE = Column("style", "VARCHAR", "category", "style", allowed=STYLES)
@@ -264,7 +264,7 @@ SUMMARY = Table(
                 "VARCHAR",
                 "category",
                 "what is measured",
-                allowed=("switches", "expected_duration", "filtered_smoothed_agreement", "adjusted_rand_with_hmm"),
+                allowed=("switches", "expected_duration", "filtered_smoothed_agreement", "adjusted_rand_with_active"),
             ),
             Column("value", "DOUBLE", "count, months or fraction", "the value", "cannot be computed yet"),
         ),

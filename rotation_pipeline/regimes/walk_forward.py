@@ -42,6 +42,8 @@ from rotation_pipeline.regimes.tables import MODELS, REGIMES_TABLE
 
 _LEAST_WEIGHT = 1e-6
 """Pseudo-observations behind a state's return and volatility, so that an empty state has defined ones."""
+_LEAST_SESSIONS = 63
+"""Sessions a detector's own features must reach back, a quarter, where it sees others than those of the options."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,15 @@ class _Link:
 
 
 def stored_models(models: pd.DataFrame, options: RegimeOptions) -> dict[tuple[Month, str], FittedModel]:
-    """The models of ``MODELS`` rows by (month, detector)."""
+    """The models of ``MODELS`` rows by (month, detector); those of detectors that no longer run are left out."""
     table = MODELS.full_name
     keys = zip(months_of(models, table), texts(models, "detector", table), strict=True)
     stored = texts(models, "parameters", table)
+    detectors = {detector.name: detector for detector in make_detectors(options)}
     return {
-        (month, detector): FittedModel.from_json(text, f"{table} {month} {detector}", options)
-        for (month, detector), text in zip(keys, stored, strict=True)
+        (month, name): FittedModel.from_json(text, f"{table} {month} {name}", detectors[name])
+        for (month, name), text in zip(keys, stored, strict=True)
+        if name in detectors
     }
 
 
@@ -98,26 +102,53 @@ def fit_month(
     detector: Detector, rows: TrainingRows, previous: FittedModel | None, month: Month, options: RegimeOptions
 ) -> FittedModel:
     """The detector fitted on ``rows``, scaled by their own moments, its states matched to ``previous`` and named."""
-    if rows.x.shape[0] <= options.n_states:
-        raise RegimeInputError(
-            f"{month}: {rows.x.shape[0]} training rows for {options.n_states} states; raise min_history"
-        )
-    centre, scale = rows.scaling(options.features)
+    most = max(detector.state_counts)
+    if rows.x.shape[0] <= most:
+        raise RegimeInputError(f"{month}: {rows.x.shape[0]} training rows for {most} states; raise min_history")
+    size = len(detector.features)
+    centre, scale = rows.scaling(detector.features) if detector.is_scaled else (np.zeros(size), np.ones(size))
     x = np.ascontiguousarray((rows.x - centre) / scale)
     warm = None if previous is None else previous.in_scale(centre, scale)
     seed = model_seed(options, year_and_month(month))
-    states = detector.fit(x, warm, archetypes(options.features, options.n_states), seed)
+    states = detector.fit(x, warm, archetypes(detector.features, detector.state_counts[0]), seed)
     weights = detector.smooth(x, states)
-    centres = archetypes(NAMING, options.n_states)[list(states.roles)]
+    centres = archetypes(NAMING, len(states.roles))[list(states.roles)]
     prior_weight = _LEAST_WEIGHT + detector.prior_rows
     moments: list[tuple[float, ...]] = []
     for position, values in enumerate((rows.returns, rows.volatilities)):
         mean, deviation = moments_of(values[:, np.newaxis])
         prior = mean[0] + centres[:, position] * deviation[0]
         moments.append(state_moments(weights, values, prior_weight, prior))
-    return FittedModel(
-        tuple(options.features), centre, scale, states, moments[0], moments[1], name_states(moments[0], moments[1])
-    )
+    names = detector.fixed_names or name_states(moments[0], moments[1])
+    return FittedModel(detector.features, centre, scale, states, moments[0], moments[1], names)
+
+
+class History:
+    """The sessions as each detector sees them."""
+
+    def __init__(self, features: pd.DataFrame, options: RegimeOptions) -> None:
+        """Takes ``FEATURES`` rows in any order."""
+        self.options = options
+        self.detectors = make_detectors(options)
+        wanted = {tuple(options.features), *(detector.features for detector in self.detectors)}
+        self._data = {names: FeatureRows(features, names) for names in sorted(wanted)}
+
+    def rows(self, detector: Detector, month: Month) -> TrainingRows:
+        """The rows of ``month``'s fit (see :meth:`FeatureRows.known`)."""
+        return self._data[detector.features].known(month, self.options)
+
+    def has_begun(self, month: Month, start: date | pd.Timestamp | None = None) -> bool:
+        """Whether the tables are kept for ``month``: ``min_history`` sessions with the features of the options, and
+        ``_LEAST_SESSIONS`` with those of every detector, at its close."""
+        if start is not None and bool(month < as_month(start)):
+            return False
+        enough = self._data[tuple(self.options.features)].history(month) >= self.options.min_history
+        return enough and all(data.history(month) >= _LEAST_SESSIONS for data in self._data.values())
+
+    @property
+    def last(self) -> Month:
+        """The last month with sessions."""
+        return next(iter(self._data.values())).months[-1]
 
 
 def detect(
@@ -146,36 +177,35 @@ def detect(
         RegimeInputError: a gap in the features, or the month before one of ``months`` is missing: it is named.
         HMMError: no start of a fit could be completed.
     """
-    data = FeatureRows(features, options.features)
-    detectors = make_detectors(options)
+    data = History(features, options)
     models: list[dict[str, Any]] = []
     regimes: list[dict[str, Any]] = []
     links: dict[str, _Link] = {}
     done: Month | None = None
     for month in as_months(months):
-        if not _has_begun(data, month, options, start):
+        if not data.has_begun(month, start):
             continue
         if done is None or done != month - 1:
             links = _stored_links(previous_models, previous_regimes, month - 1, options)
-        if not _has_begun(data, month - 1, options, start):
+        if not data.has_begun(month - 1, start):
             links = {}
-        elif missing := [detector.name for detector in detectors if detector.name not in links]:
+        elif missing := [detector.name for detector in data.detectors if detector.name not in links]:
+            what = f"materialise {month - 1} first"
+            if links:
+                what = (
+                    "the settings name detectors that did not run then: materialise regimes again from the first month"
+                )
             raise RegimeInputError(
                 f"{MODELS.full_name} and {REGIMES_TABLE.full_name} have no rows of {', '.join(missing)} for "
-                f"{month - 1}, which {month} continues: materialise {month - 1} first"
+                f"{month - 1}, which {month} continues: {what}"
             )
-        rows = data.known(month, options)
-        for detector in detectors:
+        for detector in data.detectors:
+            rows = data.rows(detector, month)
             links[detector.name] = link = _advance(detector, rows, links.get(detector.name), month, options)
             models.append(_model_row(month, detector.name, link.model, rows))
             regimes.append(_regime_row(month, detector, link, rows))
         done = month
     return Detection(sorted_by_key(MODELS, models), sorted_by_key(REGIMES_TABLE, regimes))
-
-
-def _has_begun(data: FeatureRows, month: Month, options: RegimeOptions, start: date | pd.Timestamp | None) -> bool:
-    too_early = start is not None and bool(month < as_month(start))
-    return not too_early and data.history(month) >= options.min_history
 
 
 def _advance(
@@ -218,16 +248,16 @@ def smoothed_regimes(
     For studies of what hindsight would add, and for tests that prove a leak is found; never for decisions. Each row
     keeps its own month's model; labels and spells follow the smoothed probabilities.
     """
-    data = FeatureRows(features, options.features)
-    everything = data.known(data.months[-1], options)
+    data = History(features, options)
     fitted = stored_models(models, options)
-    detectors: Mapping[str, Detector] = {detector.name: detector for detector in make_detectors(options)}
+    detectors: Mapping[str, Detector] = {detector.name: detector for detector in data.detectors}
+    everything = {name: data.rows(detector, data.last) for name, detector in detectors.items()}
     table = REGIMES_TABLE.full_name
     spells: dict[str, tuple[str, int]] = {}
     rows: list[dict[str, Any]] = []
     keys = sorted(zip(months_of(regimes, table), texts(regimes, "detector", table), strict=True))
     for month, name in keys:
-        stamps, smoothed = regime_probabilities(detectors[name], fitted[month, name], everything, in_sample=True)
+        stamps, smoothed = regime_probabilities(detectors[name], fitted[month, name], everything[name], in_sample=True)
         probabilities = smoothed[stamps == month]
         regime = labels(probabilities)[0]
         last, length = spells.get(name, (regime, 0))

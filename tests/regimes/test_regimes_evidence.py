@@ -15,6 +15,7 @@ from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.regimes.errors import RegimeInputError
 from rotation_pipeline.regimes.evidence import EvidenceResult, rotation_evidence
 from rotation_pipeline.regimes.features import index_features
+from rotation_pipeline.regimes.hmm_detector import HMMDetector
 from rotation_pipeline.regimes.models import FittedModel
 from rotation_pipeline.regimes.names import REGIMES
 from rotation_pipeline.regimes.options import RegimeOptions
@@ -83,7 +84,7 @@ def test_in_sample_evidence_uses_the_smoothed_label_of_the_month_itself(detected
     features, found = detected
     month = MONTHS[-1]
     text = found.models.query("month == @month and detector == 'hmm'")["parameters"].iloc[0]
-    model = FittedModel.from_json(text, "here", OPTIONS)
+    model = FittedModel.from_json(text, "here", HMMDetector(OPTIONS))
     ends = features.groupby("month").tail(1).dropna(subset=["half_year_trend", "volatility"])
     x = np.column_stack([ends["half_year_trend"], np.log(ends["volatility"])])
     peer = GaussianHMM(3, covariance_type="full")
@@ -153,7 +154,7 @@ def test_transitions_and_summary_by_hand(detected):
         assert summary["switches"] == switches
         assert summary["expected_duration"] == pytest.approx((len(labels) - 1) / switches)
         assert 0.0 <= summary["filtered_smoothed_agreement"] <= 1.0
-    value = result.summary.query("statistic == 'adjusted_rand_with_hmm'")
+    value = result.summary.query("statistic == 'adjusted_rand_with_active' and detector == 'kmeans'")
     assert value["detector"].tolist() == ["kmeans"]
     assert value["value"].item() == pytest.approx(adjusted_rand_score(rows["hmm"], rows["kmeans"]))
 

@@ -15,7 +15,7 @@ from rotation_pipeline.regimes.errors import RegimeInputError
 from rotation_pipeline.regimes.features import index_features
 from rotation_pipeline.regimes.hmm_detector import HMMDetector
 from rotation_pipeline.regimes.kmeans import KMeansDetector
-from rotation_pipeline.regimes.models import FittedModel
+from rotation_pipeline.regimes.models import FittedModel, make_detectors
 from rotation_pipeline.regimes.names import REGIMES
 from rotation_pipeline.regimes.options import RegimeOptions
 from rotation_pipeline.regimes.tables import MODELS, REGIMES_TABLE
@@ -27,6 +27,8 @@ VARIANTS = {
     "diagonal": replace(OPTIONS, covariance="diag"),
     "weekly": replace(OPTIONS, form="daily", stride=5, restarts=1),
     "rolling": replace(OPTIONS, window="rolling", rolling_months=24),
+    "number of states by criterion": replace(OPTIONS, choose_states="bic", detectors=("hmm",)),
+    "other order": replace(OPTIONS, detectors=("rules", "jump"), active="jump"),
     "two states": replace(OPTIONS, n_states=2),
     "four states, six features": replace(
         OPTIONS, n_states=4, min_history=120,
@@ -81,9 +83,11 @@ def test_tables_have_their_columns_ranges_and_keys(market):
     assert probabilities.min() >= 0.0
     assert probabilities.max() <= 1.0
     assert [REGIMES[k] for k in probabilities.argmax(axis=1)] == found.regimes["regime"].tolist()
-    hmm = found.models["detector"] == "hmm"
-    assert found.models.loc[hmm, "log_likelihood"].notna().all()
-    assert found.models.loc[~hmm, "log_likelihood"].isna().all()
+    likely = found.models["detector"].isin(["hmm", "mixture"])
+    assert found.models.loc[likely, "log_likelihood"].notna().all()
+    assert found.models.loc[~likely, "log_likelihood"].isna().all()
+    hard = found.regimes["detector"].isin(["jump", "rules"])
+    assert set(np.unique(probabilities[hard])) == {0.0, 1.0}
     assert found.models["converged"].all()
     for _, rows in found.regimes.groupby("detector"):
         spell = (rows["regime"] != rows["regime"].shift()).cumsum()
@@ -104,7 +108,7 @@ def test_the_chain_begins_with_enough_history_and_may_not_be_broken(market):
     with pytest.raises(RegimeInputError, match=f"materialise {before:%Y-%m} first"):
         detect(features, [enough, later], OPTIONS)
     begun = detect(features, [later], OPTIONS, start=later)
-    assert begun.regimes["months_in_regime"].tolist() == [1, 1]
+    assert begun.regimes["months_in_regime"].tolist() == [1] * len(OPTIONS.detectors)
     # the start is a fact of the settings: rows before it change nothing
     again = detect(features, [later], OPTIONS, whole.models, whole.regimes, start=later)
     pd.testing.assert_frame_equal(again.models, begun.models, check_exact=True)
@@ -113,21 +117,24 @@ def test_the_chain_begins_with_enough_history_and_may_not_be_broken(market):
 def test_models_survive_storage_bit_for_bit(market):
     _, features, months = market
     found = detect(features, months[:24], OPTIONS).models
-    for text in found["parameters"]:
-        model = FittedModel.from_json(text, "here", OPTIONS)
+    detectors = {detector.name: detector for detector in make_detectors(OPTIONS)}
+    assert set(found["detector"]) == set(detectors)
+    for name, text in zip(found["detector"], found["parameters"], strict=True):
+        model = FittedModel.from_json(text, "here", detectors[name])
         assert model.to_json() == text
         assert sorted(model.names) == sorted(REGIMES)
         assert np.array(json.loads(text)["transition"]).sum(axis=1) == pytest.approx(1.0)
     with pytest.raises(RegimeInputError, match="materialise regimes again from the first month"):
-        FittedModel.from_json(found["parameters"].iloc[0], "here", replace(OPTIONS, n_states=2))
+        FittedModel.from_json(found["parameters"].iloc[0], "here", HMMDetector(replace(OPTIONS, n_states=2)))
     with pytest.raises(RegimeInputError, match="cannot be read"):
-        FittedModel.from_json("{}", "here", OPTIONS)
+        FittedModel.from_json("{}", "here", HMMDetector(OPTIONS))
 
 
 def test_scaling_knows_the_past_only(market):
     _, features, months = market
     month = months[30]
-    model = FittedModel.from_json(detect(features, months[:31], OPTIONS).models["parameters"].iloc[-1], "here", OPTIONS)
+    models = detect(features, months[:31], OPTIONS).models.query("detector == 'kmeans'")
+    model = FittedModel.from_json(models["parameters"].iloc[-1], "here", KMeansDetector(OPTIONS))
     past = features[features["month"] <= month].groupby("month").tail(1).dropna(subset=["half_year_trend"])
     assert model.centre[0] == pytest.approx(past["half_year_trend"].mean(), rel=1e-12)
     assert model.scale[1] == pytest.approx(np.log(past["volatility"]).std(ddof=0), rel=1e-12)
@@ -155,13 +162,13 @@ def test_smoothed_regimes_look_ahead(market):
     hmm = found.regimes["detector"] == "hmm"
     moved = (hindsight["p_bear"] - found.regimes["p_bear"]).abs()
     assert moved[hmm].max() > 0.05
-    assert moved[~hmm].max() == 0.0
+    assert moved[found.regimes["detector"].isin(["kmeans", "mixture", "rules"])].max() == 0.0
     assert moved[hmm].iloc[-1] < 1e-12
 
 
 def test_regimes_of_a_known_market_are_found():
-    scores: dict[str, list[float]] = {"hmm": [], "kmeans": []}
-    switches: dict[str, list[int]] = {"hmm": [], "kmeans": []}
+    scores: dict[str, list[float]] = {name: [] for name in OPTIONS.detectors}
+    switches: dict[str, list[int]] = {name: [] for name in OPTIONS.detectors}
     bears: list[float] = []
     for seed in range(6):
         truth, index = simulate_index(seed)
@@ -176,6 +183,8 @@ def test_regimes_of_a_known_market_are_found():
     # a filter that knows every parameter reaches 0.75 on these markets; a coin with three sides 0.33
     assert np.mean(scores["hmm"]) > 0.62
     assert np.mean(scores["hmm"]) > np.mean(scores["kmeans"])
+    for name in OPTIONS.detectors:
+        assert np.mean(scores[name]) > 0.45, name
     assert np.mean(bears) > 0.80
     assert np.mean(switches["hmm"]) < 22
 
