@@ -35,7 +35,15 @@ class BacktestOptions:
     """Fewest months for an interval or a test (months): below a year the bootstrap repeats a handful of numbers."""
     rolling_months: Annotated[int, Ge(12)] = 36
     """Window of the rolling sample (months): three years, the spec's."""
+    overfitting_parts: Annotated[int, Ge(2), Le(16)] = 10
+    """Blocks of the probability of backtest overfitting (count, even): 252 splits, blocks of a year in ten years; the paper
+    takes 16 for thousands of days. Fewer while a block would be shorter than 4 months."""
     oracle_epsilon: Annotated[float, Gt(0.0)] = 0.01
     """ε of the oracle's weights 1/(regret + ε) (fraction per month): a style one point behind the best gets half its weight."""
     deflated_threshold: Annotated[float, Gt(0.5), Lt(1.0)] = 0.95
     """Deflated Sharpe ratio a claim must reach to be believed (probability): Bailey & López de Prado (2014)."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an odd number of blocks."""
+        if self.overfitting_parts % 2:
+            raise ValueError(f"overfitting_parts must be even, got {self.overfitting_parts}")

@@ -15,8 +15,10 @@ from rotation_pipeline.allocation.tables import BASELINES, STRATEGIES
 from rotation_pipeline.backtest import deflation
 from rotation_pipeline.backtest import measures as m
 from rotation_pipeline.backtest.history import BENCHMARK, ORDER, read_history
+from rotation_pipeline.backtest.methods import method_text
 from rotation_pipeline.backtest.options import BacktestOptions
 from rotation_pipeline.backtest.resampling import Indices, percentile_interval, resampled_moments, stationary_months
+from rotation_pipeline.backtest.search_rows import overfitting_row, snooping_rows
 from rotation_pipeline.backtest.sharpe_tests import SharpeTest, sharpe_test_bootstrap, sharpe_test_hac
 from rotation_pipeline.backtest.tables import SIGNIFICANCE
 from rotation_pipeline.factors.statistics import newey_west_t
@@ -25,13 +27,6 @@ from rotation_pipeline.regimes.statistics import benjamini_hochberg, generator
 COMPARED: tuple[str, ...] = (*BASELINES, "index")
 """What the headline strategy is compared with; the multiple-test correction is over these."""
 _BLOCK_TAG = 2
-_HAC = "Ledoit-Wolf 2008, HAC: Parzen kernel, Andrews 1991 bandwidth; annualised"
-_BOOTSTRAP = "Ledoit-Wolf 2008, studentised circular block bootstrap, block {block}; annualised"
-_ADJUSTED = "p of the studentised bootstrap, adjusted over {count} comparisons (Benjamini-Hochberg 1995)"
-_EXCESS = "mean net excess × {year:g}; stationary bootstrap interval (Politis-Romano 1994), p of Newey-West 1987 t"
-_PROBABILISTIC = "Bailey-López de Prado {year}; one-sided p = 1 − value{what}"
-_DEFLATED = "Bailey-López de Prado {year}; expected maximum {maximum:.3f} a month over {trials} trials; one-sided p = 1 − value{what}"
-_RECORD = "years needed at {confidence:.0%} (Bailey-López de Prado {year}); have {have:.1f}{what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +101,32 @@ def _statistics(known: Known) -> list[Statistic]:
         found += _sharpe_rows(known, strategy, BENCHMARK)
         found += _belief_rows(known, strategy, BENCHMARK)
         found.append(_excess_row(known, strategy))
+    found += _search_rows(known)
     headline = STRATEGIES[0]
     for baseline in COMPARED:
         if baseline != BENCHMARK:
             found += _sharpe_rows(known, headline, baseline)
     tests = [row for row in found if row.strategy == headline and row.name == "sharpe_difference_bootstrap"]
     adjusted = benjamini_hochberg(np.array([row.p_value for row in tests]))
-    detail = _ADJUSTED.format(count=int(np.count_nonzero(~np.isnan(adjusted))))
+    detail = method_text("adjusted", count=int(np.count_nonzero(~np.isnan(adjusted))))
     for row, p_value in zip(tests, adjusted, strict=True):
         found.append(
             Statistic(
                 headline, row.baseline, "sharpe_difference_adjusted", row.value, p_value=float(p_value), detail=detail
             )
         )
+    return found
+
+
+def _search_rows(known: Known) -> list[Statistic]:
+    """The search as a whole, under the headline's name: overfitting probability over all books; superior predictive ability
+    and reality check of the strategies against equal weight."""
+    headline, books = STRATEGIES[0], (*STRATEGIES, *BASELINES)
+    value, detail = overfitting_row(np.column_stack([known.series(book) for book in books]), known.options)
+    found = [Statistic(headline, "zero", "overfitting_probability", value, detail=detail)]
+    excess = np.column_stack([m.active(known.series(name), known.series(BENCHMARK)) for name in STRATEGIES])
+    for name, value, p_value, detail in snooping_rows(excess, STRATEGIES, known.rows, known.options):
+        found.append(Statistic(headline, BENCHMARK, name, value, p_value=p_value, detail=detail))
     return found
 
 
@@ -146,20 +154,19 @@ def _sharpe_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
             None,
             text,
         )
-        for kind, test, text in (("hac", hac, _HAC), ("bootstrap", bootstrap, _BOOTSTRAP.format(block=known.block)))
+        for kind, test, text in (
+            ("hac", hac, method_text("hac")),
+            ("bootstrap", bootstrap, method_text("bootstrap", block=known.block)),
+        )
     ]
 
 
 def _belief_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
     """Probabilistic and deflated Sharpe ratio and minimum track record, of the net return or of its excess."""
     options = known.options
-    returns, variance, what = known.series(strategy), known.sharpe_variance, ""
-    if baseline != "zero":
-        returns, variance, what = (
-            m.active(returns, known.series(baseline)),
-            known.information_variance,
-            "; of the excess return",
-        )
+    returns, variance, of_excess = known.series(strategy), known.sharpe_variance, baseline != "zero"
+    if of_excess:
+        returns, variance = m.active(returns, known.series(baseline)), known.information_variance
     count = returns.size
     probabilistic = deflated = record = maximum = math.nan
     if count >= options.minimum_months:
@@ -172,14 +179,16 @@ def _belief_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
         record = (
             deflation.minimum_track_record(sharpe, skew, kurtosis, 0.0, options.confidence) / options.periods_per_year
         )
+    shown = "–" if math.isnan(maximum) else f"{maximum:.3f}"
     texts = (
-        _PROBABILISTIC.format(year=deflation.PROBABILISTIC_YEAR, what=what),
-        _DEFLATED.format(year=deflation.DEFLATED_YEAR, maximum=maximum, trials=known.trials, what=what),
-        _RECORD.format(
-            confidence=options.confidence,
+        method_text("probabilistic", of_excess=of_excess, year=deflation.PROBABILISTIC_YEAR),
+        method_text("deflated", of_excess=of_excess, year=deflation.DEFLATED_YEAR, maximum=shown, trials=known.trials),
+        method_text(
+            "record",
+            of_excess=of_excess,
+            confidence=f"{options.confidence:.0%}",
             year=deflation.PROBABILISTIC_YEAR,
-            have=count / options.periods_per_year,
-            what=what,
+            have=f"{count / options.periods_per_year:.1f}",
         ),
     )
     return [
@@ -211,7 +220,9 @@ def _excess_row(known: Known, strategy: str) -> Statistic:
         low, high = float(lower[0]), float(upper[0])
         t = float(newey_west_t(difference))
         p_value = math.erfc(abs(t) / math.sqrt(2.0))
-    return Statistic(strategy, BENCHMARK, "excess_return", value, low, high, p_value, None, _EXCESS.format(year=year))
+    return Statistic(
+        strategy, BENCHMARK, "excess_return", value, low, high, p_value, None, method_text("excess", year=f"{year:g}")
+    )
 
 
 def _trial_history(trials: pd.DataFrame) -> list[tuple[pd.Timestamp, str, float, float]]:

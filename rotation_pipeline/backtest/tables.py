@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from rotation_pipeline.allocation.tables import BASELINES, STRATEGIES
+from rotation_pipeline.backtest.stock_level.tables import STOCK_TABLES
 from rotation_pipeline.market.schema import MONTH, Column, Table, reading
+from rotation_pipeline.regimes.names import REGIMES
+from rotation_pipeline.regimes.tables import STYLE
 
 SERIES = (*STRATEGIES, *BASELINES, "oracle", "index")
 STRATEGY = Column(
@@ -190,4 +193,43 @@ TRIALS = Table(
     ),
     scope=("trial_id",),
 )
-TABLES: tuple[Table, ...] = (BACKTEST, MEASURES, SIGNIFICANCE, TRIALS)
+EFFECTS = ("forecast", "risk_scaling", "inertia", "cost")
+ATTRIBUTION = Table(
+    "marts",
+    "attribution",
+    "where each month's net excess over equal weight came from; all rows of a book and month sum to it",
+    ("month", "strategy", "effect", "style"),
+    reading(
+        (
+            MONTH,
+            Column("strategy", "VARCHAR", "category", "book", allowed=STRATEGIES),
+            Column(
+                "effect",
+                "VARCHAR",
+                "category",
+                "forecast: target from raw forecasts − equal weight; risk_scaling: target − that; inertia: weight − target (inertia, no-trade band, limits, volatility target); cost: of both kinds, less those of equal weight",
+                allowed=EFFECTS,
+            ),
+            STYLE,
+            Column(
+                "regime",
+                "VARCHAR",
+                "category",
+                "regime at the close before the month",
+                "no regime yet",
+                allowed=REGIMES,
+            ),
+            Column("value", "DOUBLE", "fraction per month", "what it added to the net excess"),
+        ),
+        "marts.backtest.net_return",
+        "marts.weights.target",
+        "marts.weights.weight",
+        "marts.weights.drifted",
+        "marts.forecasts.mean",
+        "marts.expert_forecasts.mean",
+        "marts.factor_longshort.long_short",
+        "marts.factor_longshort.book_turnover",
+        "marts.regimes.regime",
+    ),
+)
+TABLES: tuple[Table, ...] = (BACKTEST, MEASURES, SIGNIFICANCE, TRIALS, ATTRIBUTION, *STOCK_TABLES)

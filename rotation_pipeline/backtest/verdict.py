@@ -149,7 +149,8 @@ def _forecast_r2(scores: pd.DataFrame | None, month: pd.Timestamp) -> float:
 
 
 def _number(value: float, form: str, missing: str) -> str:
-    return missing if math.isnan(value) else format(value, "z" + form)  # z: no minus before a rounded zero
+    # z: no minus before a rounded zero; and the minus is a minus, as in the tables
+    return missing if math.isnan(value) else format(value, "z" + form).replace("-", "−")
 
 
 def _english(v: Verdict) -> tuple[str, ...]:
@@ -165,8 +166,10 @@ def _english(v: Verdict) -> tuple[str, ...]:
     if not v.enough_months and v.state != "clone":
         opening += f" There are only {v.months} months of returns, too few to test anything."
     span = f"{v.months} months to {v.month:%Y-%m}, {v.cost_bp:g} basis points per unit of turnover"
-    inside = "not available" if math.isnan(v.low) else f"{v.low:z.2f} to {v.high:z.2f}"
-    around = "not available" if math.isnan(v.excess_low) else f"{v.excess_low:z.2%} to {v.excess_high:z.2%}"
+    inside = "not available" if math.isnan(v.low) else f"{say(v.low)} to {say(v.high)}"
+    around = (
+        "not available" if math.isnan(v.excess_low) else f"{say(v.excess_low, '.2%')} to {say(v.excess_high, '.2%')}"
+    )
     belief = (
         "Counting the trials, it would be believed"
         if v.is_believed
@@ -202,8 +205,8 @@ def _chinese(v: Verdict) -> tuple[str, ...]:
     }[v.state]
     if not v.enough_months and v.state != "clone":
         opening += f"仅有 {v.months} 个月的收益，样本太短，无法检验。"
-    inside = "暂无" if math.isnan(v.low) else f"{v.low:z.2f} 至 {v.high:z.2f}"
-    around = "暂无" if math.isnan(v.excess_low) else f"{v.excess_low:z.2%} 至 {v.excess_high:z.2%}"
+    inside = "暂无" if math.isnan(v.low) else f"{say(v.low)} 至 {say(v.high)}"
+    around = "暂无" if math.isnan(v.excess_low) else f"{say(v.excess_low, '.2%')} 至 {say(v.excess_high, '.2%')}"
     return (
         opening,
         f"截至 {v.month:%Y-%m} 的 {v.months} 个月，按每单位换手 {v.cost_bp:g} 个基点计成本，策略年化净收益 {say(v.net_return, '.2%')}，"

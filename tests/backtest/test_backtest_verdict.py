@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -108,8 +109,12 @@ def test_numbers_are_those_of_the_tables(tables: dict[str, Any]) -> None:
         "-1.20%",
         "20 basis points",
     ):
-        assert number in text
-    assert f"{result.excess_low:.2%} 至 {result.excess_high:.2%}" in "".join(result.sentences("zh"))
+        assert number.replace("-", "−") in text
+    assert result.excess_low < 0.0
+    chinese = "".join(result.sentences("zh"))
+    assert f"{result.excess_low:.2%} 至 {result.excess_high:.2%}".replace("-", "−") in chinese
+    for shown in (text, chinese):
+        assert re.search(r"(?<![\d])-\d", shown) is None, "a minus is a minus, as in the tables"
 
 
 def test_too_few_months_say_so(tables: dict[str, Any]) -> None:
