@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -12,6 +13,9 @@ import pandas as pd
 from rotation_pipeline.narratives.history import timestamp
 from rotation_pipeline.narratives.options import Language
 from rotation_pipeline.narratives.tables import FACTS, NARRATIVES
+
+SHOWN = 300
+"""Characters of a refused draft that are shown; the table has all of it."""
 
 
 class NoNarrative(LookupError):
@@ -64,17 +68,67 @@ def _shown(fact: dict[str, Any]) -> str:
     return str(fact["label"]) if pd.isna(fact["value"]) else f"{fact['value']:.6g} {fact['unit']}"
 
 
+def _known(value: Any) -> bool:  # any value of a cell
+    return value is not None and value is not pd.NA and value == value
+
+
+def _count(value: Any) -> str:
+    return f"{int(value):,}" if _known(value) else "?"
+
+
+def _asking(row: dict[str, Any]) -> list[str]:
+    """How a model, where one was set, came to the text or failed to: attempts, tokens, cost, time, refused drafts with reasons."""
+    if not _known(row["model"]):
+        return []
+    parts = [f"model {row['model']}", f"{row['attempts']} attempts"]
+    if row["attempts"]:
+        parts.append(f"tokens {_count(row['input_tokens'])} read, {_count(row['output_tokens'])} written")
+        parts.append(f"cost {row['cost']:.6f} USD" if _known(row["cost"]) else "cost unknown")
+    if _known(row["latency"]):
+        parts.append(f"{row['latency']:.1f} s")
+    lines = ["", ", ".join(parts)]
+    for place, refused in enumerate(json.loads(row["rejected"]), start=1):
+        lines.append(f"refused {place}: {' '.join(refused['text'].split())[:SHOWN]}")
+        lines += [f"  - {reason}" for reason in refused["reasons"]]
+    return lines
+
+
+def usage(narratives: pd.DataFrame) -> str:
+    """Who wrote the narratives, why not a model, and what asking took, in one line. Sums leave out what is unknown and say so."""
+    rows: list[dict[str, Any]] = [
+        {str(key): cell for key, cell in row.items()} for row in narratives.to_dict("records")
+    ]
+    sources = Counter(str(row["source"]) for row in rows)
+    reasons = Counter(str(row["reason"]) for row in rows if row["source"] == "template")
+    told = ", ".join(f"{count} by {name}" for name, count in sorted(sources.items()))
+    why = f" ({', '.join(f'{name} {count}' for name, count in sorted(reasons.items()))})" if reasons else ""
+    asked = [row for row in rows if row["attempts"] > 0]
+    if not asked:
+        return f"narratives: {told}{why}; no request"
+
+    def total(name: str) -> tuple[float, str]:
+        known = [row[name] for row in asked if _known(row[name])]
+        return sum(known), "" if len(known) == len(asked) else f" (unknown of {len(asked) - len(known)})"
+
+    read, written, cost = total("input_tokens"), total("output_tokens"), total("cost")
+    return (
+        f"narratives: {told}{why}; {sum(row['attempts'] for row in asked)} requests, {read[0]:,.0f} tokens read{read[1]}, "
+        f"{written[0]:,.0f} written{written[1]}, cost {cost[0]:.4f} USD{cost[1]}"
+    )
+
+
 def explain(
     narratives: pd.DataFrame, facts: pd.DataFrame, month: pd.Timestamp | date, language: Language, with_facts: bool
 ) -> str:
-    """The narrative as text; with facts, a table of every fact it states (id, subject, measure, value, source) below it.
+    """The narrative as text, with what asking a model took where one was set; with facts, a table of every fact it states
+    (id, subject, measure, value, source) below it.
 
     Raises :class:`NoNarrative` when the month has none in the language.
     """
     stamp = timestamp(month)
     row = _stored(narratives, stamp, language)
     origin = str(row["source"]) + ("" if pd.isna(row["reason"]) else f" ({row['reason']})")
-    lines = [f"{stamp:%Y-%m} [{language}, {origin}]", str(row["text"])]
+    lines = [f"{stamp:%Y-%m} [{language}, {origin}]", str(row["text"]), *_asking(row)]
     if with_facts:
         known = _facts(facts, stamp)
         table = [("fact", "subject", "measure", "value", "source", "month")]

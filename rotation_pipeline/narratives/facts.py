@@ -86,7 +86,8 @@ def favoured_style(
 ) -> str | None:
     """The style with the highest weight; of several at the cap the one with the higher forecast, then style order.
 
-    None when the weights are equal (active share under the threshold): then no style is favoured.
+    It may have been given that weight or have drifted there. None when the weights are equal (active share under the
+    threshold): then no style stands out.
     """
     if not weights or _active_share(weights) < equal_weight_active_share:
         return None

@@ -124,17 +124,17 @@ def left_to_drift(now: Snapshot, options: NarrativeOptions) -> bool:
 
 
 def fits_regime(now: Snapshot, options: NarrativeOptions) -> bool:
-    """The favoured style suits the regime."""
+    """The style with the highest weight suits the regime."""
     return now.favoured is not None and now.favoured in SUITS.get(now.regime or "", ())
 
 
 def opposes_regime(now: Snapshot, options: NarrativeOptions) -> bool:
-    """The favoured style opposes the regime."""
+    """The style with the highest weight opposes the regime."""
     return now.favoured is not None and now.favoured in OPPOSES.get(now.regime or "", ())
 
 
 def neutral_to_regime(now: Snapshot, options: NarrativeOptions) -> bool:
-    """The favoured style neither suits nor opposes the regime."""
+    """The style with the highest weight neither suits nor opposes the regime."""
     known = now.favoured is not None and now.regime is not None
     return known and not fits_regime(now, options) and not opposes_regime(now, options)
 
@@ -175,12 +175,12 @@ def deep_drawdown(now: Snapshot, options: NarrativeOptions) -> bool:
 
 
 def favourite_lost(now: Snapshot, options: NarrativeOptions) -> bool:
-    """The style favoured last month had a negative long-short return this month."""
+    """The style with the highest weight last month had a negative long-short return this month."""
     return now.previous_favoured is not None and now.returns.get(now.previous_favoured, 0.0) < 0.0
 
 
 def favourite_paid(now: Snapshot, options: NarrativeOptions) -> bool:
-    """The style favoured last month had a positive long-short return this month."""
+    """The style with the highest weight last month had a positive long-short return this month."""
     return now.previous_favoured is not None and now.returns.get(now.previous_favoured, 0.0) > 0.0
 
 

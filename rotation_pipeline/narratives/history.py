@@ -19,7 +19,7 @@ HEADLINE = STRATEGIES[0]
 BASELINE = BASELINES[0]
 """The book it is compared with: static equal weight."""
 DETECTOR = DETECTORS[0]
-"""The detector whose regimes narratives state."""
+"""The detector whose regimes narratives state where rows of several are given."""
 
 
 _K = TypeVar("_K", bound=Hashable)
@@ -198,8 +198,10 @@ def _regimes(frame: pd.DataFrame) -> dict[int, RegimeRow]:
     result: dict[int, RegimeRow] = {}
     names = ["detector", "regime", "months_in_regime", *(f"p_{name}" for name in REGIMES)]
     columns = _columns(frame, table, names)
+    present = {str(detector) for detector in columns[0]}
+    chosen = next(iter(present)) if len(present) == 1 else DETECTOR
     for number, detector, regime, months, *probabilities in zip(_months(frame, table), *columns, strict=True):
-        if detector != DETECTOR:
+        if detector != chosen:
             continue
         if regime not in REGIMES:
             raise NarrativeInputError(

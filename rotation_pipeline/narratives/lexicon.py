@@ -16,14 +16,14 @@ NEUTRAL: dict[Language, tuple[str, ...]] = {
         "各风格中", "模型", "市场状态", "转为", "同时", "另外", "此外",
     ),
     "en": (
-        "a", "an", "the", "of", "in", "at", "to", "with", "its", "it", "is", "was", "are", "were", "by", "for", "from", "this", "month",
+        "a", "an", "the", "of", "in", "at", "to", "with", "its", "it", "is", "was", "are", "were", "by", "for", "this", "month",
         "among", "styles", "model", "market regime", "regime", "which", "where", "whose", "stood", "stands", "ranked", "ranks", "after costs",
         "end", "also", "now", "'s",
     ),
 }  # fmt: skip
 """Words that state nothing by themselves. Negations, comparisons, time shifts ("on the month": what was traded is measured from
-the drifted weight, not from last month's) and hedges are left out on purpose, and so are nouns for those who act (index,
-portfolio, market): who is spoken of is named by a fact."""
+the drifted weight, not from last month's), origins ("from": a weight is what a change led to) and hedges are left out on purpose,
+and so are nouns for those who act (index, portfolio, market): who is spoken of is named by a fact."""
 CONJUNCTIONS: dict[Language, tuple[str, ...]] = {
     "zh": ("且", "而", "并", "并且"),
     "en": ("and", "while", "whereas", "but"),

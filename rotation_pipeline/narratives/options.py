@@ -9,6 +9,11 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
+HOW_ASKED: tuple[str, ...] = (
+    "base_url", "attempts", "timeout", "deadline", "backoff", "input_price", "output_price", "parallel_requests",
+    "failures_before_pause", "pause",
+)  # fmt: skip
+"""Members of :class:`LlmOptions` that say where and how a model is asked, not what."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +58,42 @@ class NarrativeOptions:
     """12-month percentile of volatility up to which it is called low: the bottom fifth."""
     sure_probability: Annotated[float, Gt(0.0), Lt(1.0)] = 0.60
     """Filtered probability (fraction) under which the regime is called uncertain: with three regimes 1/3 is ignorance."""
+
+
+@dataclass(frozen=True)
+class LlmOptions:
+    """The model that may write narratives, at any endpoint that speaks the chat completions protocol.
+
+    No key stands here: it is read from the environment alone (``ROTATION_LLM_API_KEY``, else ``OPENAI_API_KEY``).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
+
+    base_url: str | None = None
+    """Address of the endpoint up to its version, as http://localhost:8000/v1; none: the template writes."""
+    model: str | None = None
+    """Name of the model as the endpoint knows it; needed with base_url, and there is no default because none suits all."""
+    attempts: Annotated[int, Ge(1), Le(3)] = 3
+    """Drafts asked for at most, those lost to an error included: three as in the specification."""
+    timeout: Annotated[float, Gt(0.0), Le(600.0)] = 60.0
+    """Seconds one request may take: some 300 tokens at 5 a second, a slow local model."""
+    deadline: Annotated[float, Gt(0.0), Le(3600.0)] = 120.0
+    """Seconds all attempts at one narrative may take together, waiting included: two slow requests."""
+    backoff: Annotated[float, Gt(0.0), Le(60.0)] = 0.5
+    """Seconds before the second attempt after an error, doubled before the third; Retry-After counts instead if sent."""
+    temperature: Annotated[float, Ge(0.0), Le(2.0)] | None = 0.0
+    """Sampling temperature; 0 because a report should not vary. None: not sent. Left out where the endpoint refuses it."""
+    seed: Annotated[int, Ge(0)] | None = None
+    """Seed of the endpoint's sampling; None: not sent. Left out where the endpoint refuses it."""
+    max_output_tokens: Annotated[int, Ge(100), Le(1_000_000)] | None = None
+    """Tokens an answer may have; None: the endpoint's own limit, because models that reason need thousands unseen."""
+    input_price: Annotated[float, Ge(0.0)] | None = None
+    """USD per million tokens read; None: unknown, and so is the cost."""
+    output_price: Annotated[float, Ge(0.0)] | None = None
+    """USD per million tokens written; None: unknown, and so is the cost."""
+    parallel_requests: Annotated[int, Ge(1), Le(32)] = 4
+    """Requests under way at the same time: few enough for the usual rate limits and for one graphics card."""
+    failures_before_pause: Annotated[int, Ge(1), Le(100)] = 3
+    """Narratives in a row that may fail by timeout, 429 or 5xx before no more is asked; a refused connection counts at once."""
+    pause: Annotated[float, Gt(0.0), Le(3600.0)] = 60.0
+    """Seconds nothing is asked after that; then one request tries again."""

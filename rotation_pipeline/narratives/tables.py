@@ -120,19 +120,47 @@ NARRATIVES = Table(
             Column("language", "VARCHAR", "category", "language", allowed=("zh", "en")),
             Column("text", "VARCHAR", "text", "the narrative"),
             Column("sentences", "VARCHAR", "JSON", "sentences with the facts each one states"),
-            Column("source", "VARCHAR", "category", "who wrote it", allowed=("llm", "cache", "template")),
-            Column("reason", "VARCHAR", "category", "why the template wrote it", "a model wrote it"),
-            Column("model", "VARCHAR", "text", "model", "no model was asked"),
-            Column("prompt_version", "VARCHAR", "text", "version of the prompt or template"),
-            Column("prompt_hash", "VARCHAR", "hex", "hash of the prompt or template"),
-            Column("attempts", "INTEGER", "count", "drafts asked for", minimum=0.0),
-            Column("rejected", "VARCHAR", "JSON", "rejected drafts with reasons"),
-            Column("input_tokens", "INTEGER", "count", "tokens read", "unknown or no model", minimum=0.0),
-            Column("output_tokens", "INTEGER", "count", "tokens written", "unknown or no model", minimum=0.0),
+            # how a text came about is up to the endpoint of the day; what it says, and from which facts, is not
+            Column(
+                "source",
+                "VARCHAR",
+                "category",
+                "who wrote it",
+                allowed=("llm", "cache", "template"),
+                volatile=True,
+            ),
+            Column(
+                "reason",
+                "VARCHAR",
+                "category",
+                "why the template wrote it: no_endpoint, not_cached, timeout, deadline, connection, http_<status>, refusal, length, "
+                "rejected, malformed, no_choices, client; with 0 attempts, why earlier requests had failed",
+                "a model wrote it",
+                volatile=True,
+            ),
+            Column("model", "VARCHAR", "text", "model", "no endpoint is set", volatile=True),
+            Column("prompt_version", "VARCHAR", "text", "version of the prompt or template it was written by"),
+            Column("prompt_hash", "VARCHAR", "hex", "hash of the prompt or template it was written by"),
+            Column("attempts", "INTEGER", "count", "drafts asked for", minimum=0.0, volatile=True),
+            Column(
+                "rejected", "VARCHAR", "JSON", "rejected drafts, of the model or the cache, with reasons", volatile=True
+            ),
+            Column(
+                "input_tokens", "INTEGER", "count", "tokens read", "unknown or no answer", minimum=0.0, volatile=True
+            ),
+            Column(
+                "output_tokens",
+                "INTEGER",
+                "count",
+                "tokens written",
+                "unknown or no answer",
+                minimum=0.0,
+                volatile=True,
+            ),
             Column(
                 "latency", "DOUBLE", "seconds", "time spent asking", "no model was asked", minimum=0.0, volatile=True
             ),
-            Column("cost", "DOUBLE", "USD", "price of the tokens", "unknown or no model", minimum=0.0),
+            Column("cost", "DOUBLE", "USD", "price of the tokens", "unknown or no answer", minimum=0.0, volatile=True),
             Column("facts_hash", "VARCHAR", "hex", "hash of the fact table it was written from"),
         ),
         "marts.narrative_facts.value",

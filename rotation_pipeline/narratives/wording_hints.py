@@ -68,27 +68,27 @@ HINT_TEXTS: dict[str, dict[Language, HintText]] = {
         ),
     },
     "high_conviction": {
-        "zh": ("调仓使权重进一步偏离等权，显示信心增强", "相对等权的收益与风险更集中于所偏好的风格"),
+        "zh": ("调仓使权重进一步偏离等权，显示信心增强", "相对等权的收益与风险更集中于权重最高的风格"),
         "en": (
             "the weights are moved further from equal, a sign of more conviction",
-            "return and risk against equal weight rest more on the favoured style",
+            "return and risk against equal weight rest more on the style with the highest weight",
         ),
     },
     "fits_regime": {
-        "zh": ("这一偏好与市场状态相符", "状态延续对组合收益有利，状态切换则是主要风险"),
+        "zh": ("这一配置与市场状态相符", "状态延续对组合收益有利，状态切换则是主要风险"),
         "en": (
-            "this preference fits the market regime",
+            "this position fits the market regime",
             "the book benefits if the regime persists, and a switch of regime is the main risk",
         ),
     },
     "opposes_regime": {
-        "zh": ("这一偏好与市场状态相悖", "若状态延续，组合收益可能承压"),
-        "en": ("this preference runs against the market regime", "return may suffer if the regime persists"),
+        "zh": ("这一配置与市场状态相悖", "若状态延续，组合收益可能承压"),
+        "en": ("this position runs against the market regime", "return may suffer if the regime persists"),
     },
     "neutral_to_regime": {
-        "zh": ("这一偏好与市场状态既不相符也不相悖", "组合收益主要取决于风格自身而非市场状态"),
+        "zh": ("这一配置与市场状态既不相符也不相悖", "组合收益主要取决于风格自身而非市场状态"),
         "en": (
-            "this preference neither fits nor opposes the market regime",
+            "this position neither fits nor opposes the market regime",
             "return rests on the style itself more than on the regime",
         ),
     },
@@ -105,17 +105,17 @@ HINT_TEXTS: dict[str, dict[Language, HintText]] = {
         "en": ("the strategy is in a deep drawdown", "its net value is well short of its earlier high"),
     },
     "favourite_lost": {
-        "zh": ("上月偏好的风格本月多空收益为负", "上月的偏好拖累了组合收益"),
+        "zh": ("上月权重最高的风格本月多空收益为负", "持有它拖累了组合收益"),
         "en": (
-            "the style favoured last month had a negative long-short return",
-            "last month's preference took away from the return of the book",
+            "the style with the highest weight last month had a negative long-short return",
+            "holding it took away from the return of the book",
         ),
     },
     "favourite_paid": {
-        "zh": ("上月偏好的风格本月多空收益为正", "上月的偏好为组合贡献了收益"),
+        "zh": ("上月权重最高的风格本月多空收益为正", "持有它为组合贡献了收益"),
         "en": (
-            "the style favoured last month had a positive long-short return",
-            "last month's preference added to the return of the book",
+            "the style with the highest weight last month had a positive long-short return",
+            "holding it added to the return of the book",
         ),
     },
     "regime_changed": {

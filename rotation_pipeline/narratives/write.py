@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import date
 
@@ -50,25 +51,38 @@ def narrate(
     months: Iterable[pd.Timestamp | date],
     options: NarrativeOptions,
     writer: Writer | None = None,
+    *,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Narratives of the months in every language of the options, as table NARRATIVES (without run_id), sorted by its key.
 
     ``facts`` are rows of table FACTS, of these months at least. Without a writer the template writes and the reason is
-    ``no_endpoint``. Every text has passed both checks. Raises :class:`FactTableError` for a month without facts and
-    :class:`NarrativeRejected` when a draft, the template's included, fails a check.
+    ``no_endpoint``. With ``workers`` > 1 so many narratives are written at the same time; rows and their order are the same.
+    ``on_progress`` is told (done, total). Every text has passed both checks. Raises :class:`FactTableError` for a month
+    without facts and :class:`NarrativeRejected` when a draft, the template's included, fails a check.
     """
     author = TemplateWriter() if writer is None else writer
     by_month = facts_by_month(facts)
     rows_of_month = {timestamp(month): rows for month, rows in facts.groupby("month")}
-    rows: list[tuple[object, ...]] = []
-    for month in sorted({timestamp(month) for month in months}):
+    wanted = sorted({timestamp(month) for month in months})
+    for month in wanted:
         if month not in by_month:
             raise FactTableError(f"{FACTS.full_name} has no facts of {month:%Y-%m}; build them first")
-        fingerprint = facts_hash(rows_of_month[month])
-        rows.extend(
-            _row(month, language, by_month[month], fingerprint, author, options)
-            for language in sorted(set(options.languages))
-        )
+    fingerprints = {month: facts_hash(rows_of_month[month]) for month in wanted}
+    pages: list[tuple[pd.Timestamp, Language]] = [
+        (month, language) for month in wanted for language in sorted(set(options.languages))
+    ]
+
+    def written(page: tuple[pd.Timestamp, Language]) -> tuple[object, ...]:
+        month, language = page
+        return _row(month, language, by_month[month], fingerprints[month], author, options)
+
+    rows: list[tuple[object, ...]] = []
+    for row in _in_order(pages, written, workers):
+        rows.append(row)
+        if on_progress is not None:
+            on_progress(len(rows), len(pages))
     frame = pd.DataFrame(rows, columns=pd.Index(NARRATIVES.stored_names))
     frame["month"] = pd.to_datetime(frame["month"]).astype("datetime64[ns]")
     for name in ("attempts", "input_tokens", "output_tokens"):
@@ -76,6 +90,22 @@ def narrate(
     for name in ("latency", "cost"):
         frame[name] = frame[name].astype("float64")
     return frame
+
+
+def _in_order(
+    pages: Sequence[tuple[pd.Timestamp, Language]],
+    written: Callable[[tuple[pd.Timestamp, Language]], tuple[object, ...]],
+    workers: int,
+) -> Iterator[tuple[object, ...]]:
+    """Rows in the order of the pages; after an error or an interruption no further page is begun."""
+    if workers == 1:
+        yield from map(written, pages)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="narratives")
+    try:
+        yield from pool.map(written, pages)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _row(

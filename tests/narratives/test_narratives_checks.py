@@ -74,7 +74,7 @@ def test_rendering() -> None:
     assert (
         render(GOOD_EN[0][0], FACTS, EN) == "The SSE 50 fell 2.31% this month, and the bear regime has lasted 1 month."
     )
-    assert render(GOOD_ZH[1][0], FACTS, ZH) == "模型偏好动量，权重上调3.1个百分点至25.0%。"
+    assert render(GOOD_ZH[1][0], FACTS, ZH) == "模型持有最多的是动量，权重上调3.1个百分点至25.0%。"
     assert render_slot(PERCENTILE, "value", ZH) == "近12个月第64百分位"
     assert render_slot(PERCENTILE, "value", EN) == "the 64th percentile of the last 12 months"
     assert [render_slot(fact("MOM", "weight_rank", "rank", "rank", 0, float(n)), "value", EN) for n in (1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111)] == [
@@ -207,7 +207,7 @@ BAD_TEXTS: tuple[tuple[Language, str, str, str], ...] = (
     ("en", "this month,", "this month, stood with the styles,", "states no fact"),
     ("en", "this month,", "this month and stood,", "states no fact"),
     ("en", "this month", "this month of value", "nothing is said of it"),
-    ("en", "favours momentum", "favours", "not followed by the name"),
+    ("en", "is heaviest in momentum", "is heaviest in", "not followed by the name"),
     ("zh", "2.31%", "2.13%", "is not f"),
     ("zh", "下跌", "上涨", "the direction before"),
     ("zh", "下跌2.31%", "下跌", "without a number directly after it"),
@@ -221,7 +221,7 @@ BAD_TEXTS: tuple[tuple[Language, str, str, str], ...] = (
     ("zh", "，权重上调", "，月末未在风格之间调仓，权重随收益自然漂移，权重上调", "does not hold this month"),
     ("zh", "1个月", "1年", "fits 0 facts"),
     ("zh", "上证50", "上证51", "wording"),
-    ("zh", "预测与市场状态之间存在张力", "这一偏好与市场状态相符", "does not hold this month"),
+    ("zh", "预测与市场状态之间存在张力", "这一配置与市场状态相符", "does not hold this month"),
     ("zh", "，权重", "，模型在本月，权重", "states no fact"),
     ("zh", "8.12%", "８.12%", "wording"),
 )

@@ -121,9 +121,9 @@ def inserted(text: str, rng: np.random.Generator, language: str, phrases: tuple[
 def with_adverb(text: str, rng: np.random.Generator, language: str, phrases: tuple[str, ...]) -> str | None:
     """A degree adverb before or after a word of direction or a verb."""
     verbs = (
-        r"上涨|下跌|上调|下调|高于|低于|领先|落后|盈利|亏损|偏好|处于|为"
+        r"上涨|下跌|上调|下调|高于|低于|领先|落后|盈利|亏损|持有最多的是|处于|为"
         if language == "zh"
-        else r"\b(?:rose|fell|raised|cut|gained|lost|beat|trailed|favours|stood|was|is|above|below)\b"
+        else r"\b(?:rose|fell|raised|cut|gained|lost|beat|trailed|is heaviest in|stood|was|is|above|below)\b"
     )
     match = pick(list(re.finditer(verbs, text)), rng)
     if match is None:
@@ -133,6 +133,15 @@ def with_adverb(text: str, rng: np.random.Generator, language: str, phrases: tup
     if rng.random() < 0.5:
         return text[: match.start()] + phrase + glue + text[match.start() :]
     return text[: match.end()] + glue + phrase + text[match.end() :]
+
+
+def turned_change(text: str, rng: np.random.Generator, language: str) -> str | None:
+    """What a weight was changed to said to be what it was changed from."""
+    to, origins = ("至", ("由", "自", "从")) if language == "zh" else (" to ", (" from ", " starting from "))
+    match = pick(list(re.finditer(to + "(?=[0-9])", text)), rng)
+    if match is None:
+        return None
+    return text[: match.start()] + origins[int(rng.integers(len(origins)))] + text[match.end() :]
 
 
 def denied_trade(text: str, rng: np.random.Generator, language: str) -> str | None:
@@ -159,6 +168,7 @@ def mutations(language: str) -> dict[str, Mutation]:
         "wrong unit": partial(wrong_unit, language=language),
         "wrong regime": partial(other_name, language=language, names=REGIME_NAMES[language]),
         "denied trade": partial(denied_trade, language=language),
+        "turned change": partial(turned_change, language=language),
         "wrong subject": partial(other_name, language=language, names=SUBJECT_NAMES[language]),
     }
     for name, phrases in PHRASES.items():
