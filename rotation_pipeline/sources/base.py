@@ -6,7 +6,7 @@ An adapter is the only place that knows a vendor's names and units: what leaves 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Literal, Protocol, runtime_checkable
 
@@ -62,4 +62,17 @@ class KnowsTruth(Protocol):
 
     def truth(self, months: Sequence[date]) -> dict[str, pl.DataFrame]:
         """Rows of the ``truth`` tables by table name, for the months."""
+        ...
+
+
+@runtime_checkable
+class Downloads(Protocol):
+    """A source that first brings what it lacks into a folder of its own."""
+
+    def prepare(self, first: date, last: date, listen: Callable[[int, int, str], None] = ...) -> int:
+        """Fetch what the months of [first, last] lack; how many units that were. ``listen``: done, in all, what is next."""
+        ...
+
+    def refused(self) -> dict[str, str]:
+        """Canonical tables it won't deliver, and why; known before anything is fetched."""
         ...

@@ -1,0 +1,214 @@
+"""A vendor as a source: downloads what is missing into its store, then serves canonical rows from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from rotation_pipeline.market.calendar import (
+    CalendarError,
+    add_months,
+    calendar_end,
+    month_last_day,
+    month_start,
+    months_between,
+    parse_month,
+)  # fmt: skip
+from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TABLES, SOURCE_TABLES
+from rotation_pipeline.sources.base import SourceError, SourceKind
+from rotation_pipeline.sources.vendors.caller import Caller
+from rotation_pipeline.sources.vendors.options import VendorOptions
+from rotation_pipeline.sources.vendors.store import VendorStore
+
+_NAMES = tuple(table.name for table in SOURCE_TABLES)
+Listen = Callable[[int, int, str], None]
+"""Units done, units in all, what comes next."""
+_UPTO = "upto-"
+_NEEDED = frozenset({"trading_days", "daily_bars", "index_weights", "listings"})
+"""Other tables are made of them: downloaded though left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is fetched and stored as one: a table's rows of a month, or all of a table as known in a month (``whole``)."""
+
+    table: str
+    month: date
+    whole: bool = False
+
+    @property
+    def name(self) -> str:
+        """File name without suffix: ``2014-01`` or ``upto-2014-01``."""
+        return f"{_UPTO if self.whole else ''}{self.month:%Y-%m}"
+
+
+class Adapter(Protocol):
+    """What one vendor's module knows: its calls, names and units."""
+
+    name: str
+    model: str
+    """Raised whenever the same answers become other rows."""
+    first_month: date
+    """First month with every required table."""
+    cannot: Mapping[str, str]
+    """Canonical tables the vendor can't serve, and why."""
+
+    def units(self, first: date, last: date) -> list[Unit]:
+        """All that months [first, last] need, in the order in which it must be fetched."""
+        ...
+
+    def fetch_unit(self, unit: Unit, caller: Caller, store: VendorStore) -> pl.DataFrame:
+        """Canonical rows of one unit. Raises :class:`VendorError` if the answer is not all of it."""
+        ...
+
+    def rows(self, table: str, first: date, last: date, store: VendorStore) -> pl.DataFrame:
+        """Canonical rows for :meth:`Source.fetch`, from units that are all there; the caller cuts them to size."""
+        ...
+
+
+def covering(store: VendorStore, table: str, month: date) -> str | None:
+    """The earliest whole-table unit that knows ``month``, so that what a month reads never changes later."""
+    wanted = f"{_UPTO}{month:%Y-%m}"
+    return next((name for name in store.units(table) if name.startswith(_UPTO) and name >= wanted), None)
+
+
+def read_months(store: VendorStore, table: str, first: date, last: date) -> pl.DataFrame:
+    """Monthly units of [first, last] one below the other."""
+    return pl.concat([store.read(table, f"{month:%Y-%m}") for month in months_between(first, last)])
+
+
+def read_whole(store: VendorStore, table: str, month: date) -> pl.DataFrame:
+    """The whole-table unit that covers ``month``."""
+    return store.read(table, covering(store, table, month) or f"{_UPTO}{month:%Y-%m}")
+
+
+class VendorSource:
+    """One vendor over its store. Nothing is asked of the vendor before :meth:`prepare` or the first :meth:`fetch`."""
+
+    kind: SourceKind = "real"
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        folder: Path | str,
+        options: VendorOptions,
+        *,
+        caller: Callable[..., Caller] = Caller,
+    ) -> None:
+        unknown = sorted(set(options.leave_out) - set(_NAMES))
+        if unknown:
+            raise SourceError(f"source.vendor.leave_out names {', '.join(unknown)}; tables are {', '.join(_NAMES)}")
+        self._adapter, self._options, self._caller = adapter, options, caller
+        self.store = VendorStore(folder)
+
+    @property
+    def name(self) -> str:
+        """The vendor's name."""
+        return self._adapter.name
+
+    @property
+    def version(self) -> str:
+        """Version of the adapter, the options that shape rows, and a hash of what is downloaded."""
+        shape = {
+            "assets": self._options.assets,
+            "members_from": self._options.members_from,
+            "leave_out": sorted(self._options.leave_out),
+            "industry_scheme": self._options.industry_scheme,
+        }
+        text = json.dumps([self._adapter.model, shape, self.store.fingerprint()], sort_keys=True)
+        return f"{self._adapter.model}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def span(self) -> tuple[date, date]:
+        """From the vendor's first month to the last one whose holidays are recorded; whether the vendor has a month
+        already shows when it is asked."""
+        end = calendar_end()
+        complete = month_start(end) if end == month_last_day(end) else add_months(end, -1)
+        return self._adapter.first_month, complete
+
+    def serves(self, table_name: str) -> bool:
+        """Whether the vendor has the table and it is not left out."""
+        return table_name in _NAMES and table_name not in self.refused()
+
+    def refused(self) -> dict[str, str]:
+        """Tables that won't come, with the reason; known before anything is asked."""
+        left = dict.fromkeys(self._options.leave_out, "left out by source.vendor.leave_out")
+        return {**left, **self._adapter.cannot}
+
+    def prepare(self, first: date, last: date, listen: Listen = lambda _done, _total, _next: None) -> int:
+        """Download what months of [first, last] lack; how many units that were.
+
+        Each unit is complete in the store before the next begins, so that the same call goes on where an interrupted
+        one stopped. Raises :class:`VendorError`.
+        """
+        months = month_start(first), month_start(last)
+        self._check(*months)
+        wanted = self._missing(*months)
+        if not wanted:
+            return 0
+        with self.store.alone():
+            wanted = self._missing(*months)
+            done = 0
+
+            def tell(text: str) -> None:
+                listen(done, len(wanted), text)
+
+            with self._caller(self.name, self._options, tell=tell) as caller:
+                for unit in wanted:
+                    tell(f"{unit.table} {unit.name}")
+                    self.store.write(unit.table, unit.name, self._adapter.fetch_unit(unit, caller, self.store))
+                    done += 1
+            tell("done")
+        return len(wanted)
+
+    def fetch(self, table_name: str, first: date, last: date) -> pl.DataFrame:
+        """Rows of [first, last] as :class:`rotation_pipeline.sources.base.Source` says; what is missing is downloaded.
+
+        Raises :class:`SourceError` for a table it does not serve.
+        """
+        if not self.serves(table_name):
+            why = self.refused().get(table_name, "it is no canonical table")
+            raise SourceError(f"source {self.name} does not serve {table_name}: {why}")
+        self.prepare(first, last)
+        rows = self._adapter.rows(table_name, month_start(first), month_start(last), self.store)
+        if table_name in DATED_BY:
+            return rows.filter(pl.col(DATED_BY[table_name]).is_between(first, last))
+        start, end = INTERVAL_TABLES[table_name], INTERVAL_ENDS[table_name]
+        return rows.filter((pl.col(start) <= last) & (pl.col(end).is_null() | (pl.col(end) > first)))
+
+    def _missing(self, first: date, last: date) -> list[Unit]:
+        have = set(self.store.entries())
+        units = [
+            unit
+            for unit in self._adapter.units(first, last)
+            if unit.table in _NEEDED or unit.table not in self._options.leave_out
+        ]
+        return [
+            unit
+            for unit in units
+            if f"{unit.table}/{unit.name}" not in have
+            and not (unit.whole and covering(self.store, unit.table, unit.month))
+        ]
+
+    def _check(self, first: date, last: date) -> None:
+        low, high = self.span()
+        if not low <= first <= last <= high:
+            raise SourceError(
+                f"source {self.name} can be asked for {low:%Y-%m} to {high:%Y-%m}, not {first:%Y-%m} to {last:%Y-%m} "
+                "(market data begin sample.history_months before the sample)"
+            )
+        try:
+            origin = parse_month(self._options.members_from)
+        except CalendarError as error:
+            raise SourceError(f"source.vendor.members_from: {error}") from error
+        if origin > first and "index_members" not in self.refused():
+            raise SourceError(
+                f"source.vendor.members_from = {self._options.members_from} is later than {first:%Y-%m}, the first month "
+                "asked for: set it to that month or an earlier one"
+            )

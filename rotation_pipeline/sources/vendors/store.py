@@ -1,0 +1,119 @@
+"""The folder of a vendor: canonical Parquet per table and unit of work, and a manifest of what is complete.
+
+A unit is written to a temporary file, flushed and renamed, then entered in the manifest, which is itself replaced as a
+whole. Killed at any moment, the folder holds complete units and at most one file the manifest does not name, which is
+fetched again. File and manifest hold no clock reading, so a resumed download ends with the same bytes as an undisturbed
+one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rotation_pipeline.sources.vendors.errors import VendorError
+
+MANIFEST = "manifest.json"
+_PARTIAL = ".partial"
+
+
+class VendorStore:
+    """Complete units of one vendor in one folder."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self._known: tuple[tuple[int, int], dict[str, dict[str, Any]]] | None = None
+
+    @property
+    def _manifest(self) -> Path:
+        return self.folder / MANIFEST
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Rows and sha256 of each complete unit, by ``table/unit``, sorted. Raises :class:`VendorError` if damaged."""
+        if not self._manifest.is_file():
+            return {}
+        state = self._manifest.stat()
+        identity = (state.st_mtime_ns, state.st_ino)
+        if self._known is not None and self._known[0] == identity:
+            return self._known[1]
+        try:
+            found = json.loads(self._manifest.read_text(encoding="utf-8"))
+            self._known = (identity, dict(sorted(found["units"].items())))
+            return self._known[1]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise VendorError(
+                f"{self._manifest} can't be read ({error}); move the folder {self.folder} away and download again"
+            ) from error
+
+    def fingerprint(self) -> str:
+        """Hash of everything complete: equal fingerprints mean equal tables."""
+        text = json.dumps({name: entry["sha256"] for name, entry in self.entries().items()}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def units(self, table: str) -> list[str]:
+        """Complete units of a table, ascending."""
+        return [name.partition("/")[2] for name in self.entries() if name.partition("/")[0] == table]
+
+    def read(self, table: str, unit: str) -> pl.DataFrame:
+        """Rows of a complete unit. Raises :class:`VendorError` if it is not there or not as it was written."""
+        name = f"{table}/{unit}"
+        entry, path = self.entries().get(name), self._path(table, unit)
+        if entry is None:
+            raise VendorError(f"{self.folder} holds no {name}; `rotation ingest` fetches it")
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise VendorError(
+                f"{path} is not as it was written (truncated, changed or gone); remove the line {name} from "
+                f"{self._manifest} and `rotation ingest` fetches it again"
+            )
+        return pl.read_parquet(io.BytesIO(content))
+
+    def write(self, table: str, unit: str, frame: pl.DataFrame) -> None:
+        """Add a unit. Equal frames give equal bytes; an earlier unit of that name is replaced."""
+        buffer = io.BytesIO()
+        frame.rechunk().write_parquet(buffer, compression="zstd", statistics=False, row_group_size=1 << 20)
+        content = buffer.getvalue()
+        self._replace(self._path(table, unit), content)
+        units = {
+            **self.entries(),
+            f"{table}/{unit}": {"rows": frame.height, "sha256": hashlib.sha256(content).hexdigest()},
+        }
+        text = json.dumps({"units": dict(sorted(units.items()))}, indent=1) + "\n"
+        self._replace(self._manifest, text.encode())
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Hold the folder: a vendor is asked by one process at a time. Raises :class:`VendorError` if another holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise VendorError(
+                    f"another process downloads into {self.folder}; wait until it ends: vendors block addresses that "
+                    "call in parallel"
+                ) from error
+            for left in sorted(self.folder.rglob(f"*{_PARTIAL}")):
+                left.unlink()
+            yield
+
+    def _path(self, table: str, unit: str) -> Path:
+        return self.folder / table / f"{unit}.parquet"
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + _PARTIAL)
+        with partial.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(path)

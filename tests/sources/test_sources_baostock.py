@@ -1,0 +1,256 @@
+"""Baostock: its own client against a server that speaks its protocol; units, suspended days, and the client's traps."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Generator
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import vendor_market as market
+from vendor_baostock_server import Bao, error, message, serving, vendor
+
+from rotation_pipeline.sources.base import SourceError
+from rotation_pipeline.sources.ingest import Ingestion, ingest_months
+from rotation_pipeline.sources.vendors import vendor_source
+from rotation_pipeline.sources.vendors.answers import Answer
+from rotation_pipeline.sources.vendors.baostock import BaostockAdapter, asset, vendor_code
+from rotation_pipeline.sources.vendors.caller import Caller
+from rotation_pipeline.sources.vendors.errors import BadAnswer, VendorBusy, VendorError
+from rotation_pipeline.sources.vendors.options import VendorOptions
+from rotation_pipeline.sources.vendors.source import VendorSource
+
+NOW = datetime(2024, 1, 1)
+FIRST, LAST = date(2021, 11, 1), date(2022, 2, 1)
+OPTIONS = VendorOptions(pause=0, first_wait=0, attempts=2, members_from="2021-11", time_limit=10.0)
+needs_client = pytest.mark.skipif(
+    importlib.util.find_spec("baostock") is None, reason="the package baostock (extra baostock) is not installed"
+)
+
+
+class DirectCaller(Caller):
+    """Asks the stand-in's knowledge without protocol or client."""
+
+    known: Bao
+
+    def _once(self, method: str, params: dict[str, Any]) -> Answer:
+        given = [str(value) for name, value in params.items() if name not in {"frequency", "adjustflag"}]
+        rows = self.known.rows(method, given)
+        names = params["fields"].split(",") if "fields" in params else list(rows[0]) if rows else []
+        if not rows:
+            from vendor_baostock_server import FIELDS
+
+            names = ["code", *FIELDS.get(method, ())]
+        return Answer(f"baostock {method}({params})", names, [[row[name] for name in names] for row in rows])
+
+
+@pytest.fixture(scope="module")
+def known() -> Generator[Bao]:
+    with serving() as running:
+        yield running
+
+
+def direct(known: Bao, folder: Path, options: VendorOptions) -> VendorSource:
+    caller = type("Bound", (DirectCaller,), {"known": known})
+    return VendorSource(BaostockAdapter((market.INDEX,), options), folder, options, caller=caller)
+
+
+@pytest.fixture(scope="module")
+def named(known: Bao, tmp_path_factory: pytest.TempPathFactory) -> VendorSource:
+    """Every security named."""
+    found = direct(known, tmp_path_factory.mktemp("named"), replace(OPTIONS, assets=market.CODES))
+    found.prepare(FIRST, LAST)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ingested(named: VendorSource) -> Ingestion:
+    return ingest_months(named, list(market.MONTHS), fetched_at=NOW)
+
+
+def test_everything_passes_the_sanity_rules(ingested: Ingestion) -> None:
+    assert set(ingested.quarantine["rule"]) == {"4_member_count"}
+
+
+def test_bars_and_suspended_days(named: VendorSource) -> None:
+    bars = named.fetch("daily_bars", FIRST, market.LAST)
+    true = next(bar for bar in market.bars() if bar.code == "600001.SH" and bar.day == market.EX_DAY)
+    row = bars.filter((pl.col("asset_id") == true.code) & (pl.col("day") == true.day)).row(0, named=True)
+    assert (row["volume"], row["amount"], row["prev_close"], row["adj_factor"]) == (true.volume, true.amount, true.prev_close, true.factor)  # fmt: skip
+    before = bars.filter((pl.col("asset_id") == true.code) & (pl.col("day") < true.day))
+    assert set(before["adj_factor"]) == {1.0}  # a later dividend does not rewrite
+    idle = bars.filter((pl.col("asset_id") == "600002.SH") & (pl.col("day") == date(2022, 1, 4))).row(0, named=True)
+    assert (idle["is_suspended"], idle["volume"], idle["amount"], idle["open"] == idle["close"]) == (
+        True,
+        0.0,
+        0.0,
+        True,
+    )
+    treated = bars.filter((pl.col("asset_id") == "600003.SH") & pl.col("is_st"))
+    assert treated["day"].min() == date(2022, 1, 10)
+
+
+def test_valuation_reports_and_dividends(named: VendorSource) -> None:
+    value = (
+        named.fetch("daily_valuation", FIRST, market.LAST).filter(pl.col("asset_id") == "600001.SH").row(0, named=True)
+    )
+    close = named.fetch("daily_bars", value["day"], value["day"]).filter(pl.col("asset_id") == "600001.SH")["close"][0]
+    assert (value["turnover_rate"], value["pb"]) == (0.0125, 1.5)
+    assert value["total_market_value"] == pytest.approx(close * 1e8)
+    reports = named.fetch("fundamentals", FIRST, market.LAST).filter(pl.col("asset_id") == "600001.SH")
+    roe = reports.filter(pl.col("item") == "roe").row(0, named=True)
+    assert (roe["value"], roe["report_period"], roe["announced_on"]) == (0.1, date(2021, 12, 31), date(2022, 1, 20))
+    paid = named.fetch("dividends", FIRST, market.LAST).row(0, named=True)
+    assert (paid["cash_per_share"], paid["shares_per_share"], paid["ex_day"]) == (0.5, 0.2, market.EX_DAY)
+
+
+def test_members_by_date_and_what_it_cannot_serve(named: VendorSource, known: Bao, tmp_path: Path) -> None:
+    rows = named.fetch("index_members", date(2022, 2, 1), market.LAST)
+    spans = {row["asset_id"]: (row["valid_from"], row["valid_to"]) for row in rows.iter_rows(named=True)}
+    assert (spans["600100.SH"], spans["600101.SH"]) == ((date(2021, 11, 30), market.LAST), (market.LAST, None))
+    asked = len(known.asked)
+    whole = direct(known, tmp_path, OPTIONS)
+    assert set(whole.refused()) == {"index_weights", "industries", "fundamentals", "dividends"}
+    with pytest.raises(SourceError, match="does not serve industries: baostock has today's classification only"):
+        whole.fetch("industries", FIRST, market.LAST)
+    with pytest.raises(SourceError, match=r"not of 000852\.SH"):
+        vendor_source("baostock", tmp_path, ("000852.SH",), OPTIONS)
+    assert len(known.asked) == asked
+
+
+def test_the_whole_market_by_day_equals_security_by_security(named: VendorSource, known: Bao, tmp_path: Path) -> None:
+    whole = direct(known, tmp_path, OPTIONS).fetch("daily_bars", FIRST, market.LAST)
+    assert whole.equals(named.fetch("daily_bars", FIRST, market.LAST))
+
+
+def test_codes() -> None:
+    assert asset("sh.600519") == "600519.SH"
+    assert vendor_code("000001.SZ") == "sz.000001"
+    for wrong in ("600519", "600519.SH", "hk.600519", "sh.60051x"):
+        with pytest.raises(ValueError, match="never guessed"):
+            asset(wrong)
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong", "said"),
+    [
+        ("tradestatus", "2", "neither 0 nor 1"),
+        ("close", "12,3", "can't be read as number"),
+        ("code", "600001", "never guessed"),
+    ],
+)
+def test_strange_values(known: Bao, tmp_path: Path, column: str, wrong: str, said: str) -> None:
+    class Odd(DirectCaller):
+        def _once(self, method: str, params: dict[str, Any]) -> Answer:
+            answer = super()._once(method, params)
+            if method.startswith("query_daily_history"):
+                answer.rows[0][answer.at(column)] = wrong
+            return answer
+
+    caller = type("Bound", (Odd,), {"known": known})
+    source = VendorSource(BaostockAdapter((market.INDEX,), OPTIONS), tmp_path, OPTIONS, caller=caller)
+    with pytest.raises(BadAnswer, match=said):
+        source.prepare(date(2022, 1, 1), date(2022, 1, 1))
+
+
+# --- its own client ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def caller(known: Bao, monkeypatch: pytest.MonkeyPatch) -> Generator[Caller]:
+    monkeypatch.delenv("BAOSTOCK_API_KEY", raising=False)
+    with Caller("baostock", replace(OPTIONS, address=known.address)) as found:
+        yield found
+    known.trick = None
+
+
+@needs_client
+def test_the_real_client_gives_the_same_rows(
+    known: Bao, named: VendorSource, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In one connection, with nothing on the terminal."""
+    logins = known.logins
+    options = replace(OPTIONS, assets=market.CODES, address=known.address)
+    real = vendor_source("baostock", tmp_path, (market.INDEX,), options)
+    real.prepare(date(2022, 1, 1), date(2022, 1, 1))
+    for table in (
+        "trading_days",
+        "index_bars",
+        "daily_bars",
+        "daily_valuation",
+        "fundamentals",
+        "dividends",
+        "listings",
+    ):
+        month = date(2022, 1, 1), date(2022, 1, 31)
+        assert real.fetch(table, *month).equals(named.fetch(table, *month)), table
+    assert known.logins == logins + 1
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_client
+def test_more_rows_than_a_page(known: Bao, caller: Caller) -> None:
+    """Its get_data fails beyond 2,000 rows; the default start of 2015 is never used."""
+    code = vendor("600001.SH")
+    extra = [{**known.lines[0], "date": f"{date.fromordinal(date(2000, 1, 1).toordinal() + n)}"} for n in range(4500)]
+    known.lines += extra
+    try:
+        found = caller.call("query_history_k_data_plus", code=code, fields="date,code,close", start_date="2000-01-01", end_date="2015-12-31")  # fmt: skip
+        assert len(found.rows) == 4500
+
+        def second_page_fails(method: str, given: list[str], page: int) -> bytes | None:
+            del method, given
+            return error("10002007", "网络接收错误。", "96") if page == 2 else None
+
+        known.trick = second_page_fails
+        with pytest.raises(VendorBusy, match="10002007"):  # not the first 2,000 rows as if they were all
+            caller.call("query_history_k_data_plus", code=code, fields="date,code", start_date="2000-01-01", end_date="2015-12-31")  # fmt: skip
+    finally:
+        del known.lines[-4500:]
+
+
+@needs_client
+def test_a_closed_connection_loops_for_ever_and_is_killed(known: Bao, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rotation_pipeline.sources.vendors.caller.START_LIMIT", 8.0)
+    span = {"start_date": "2022-01-01", "end_date": "2022-01-31"}
+    with Caller("baostock", replace(OPTIONS, address=known.address, time_limit=0.5, attempts=1)) as asking:
+        assert len(asking.call("query_trade_dates", **span).rows) == 31
+        child = asking._child  # pyright: ignore[reportPrivateUsage]
+        known.trick = lambda *_: b""
+        with pytest.raises(VendorBusy, match=r"no answer within 0\.5 s; the call was killed"):
+            asking.call("query_trade_dates", **span)
+        assert child is not None
+        assert child.poll() is not None
+        known.trick = None
+        assert len(asking.call("query_trade_dates", **span).rows) == 31  # a new child, a new login
+
+
+@needs_client
+def test_refusals_and_unreadable_answers(known: Bao, caller: Caller) -> None:
+    span = {"start_date": "2022-01-01", "end_date": "2022-01-31"}
+    known.trick = lambda *_: error("10001011", "黑名单用户")
+    with pytest.raises(VendorError, match="黑名单用户") as caught:
+        caller.call("query_trade_dates", **span)
+    assert type(caught.value) is VendorError
+    known.trick = lambda *_: error("10001001", "用户未登陆")
+    logins = known.logins
+    with pytest.raises(VendorBusy, match="用户未登陆"):
+        caller.call("query_trade_dates", **span)
+    assert known.logins == logins + 1  # asked again after a new login
+    known.trick = lambda *_: message("34", "<html>busy</html>")
+    with pytest.raises(VendorBusy, match="can't be read"):
+        caller.call("query_trade_dates", **span)
+
+
+@needs_client
+def test_an_address_without_port(known: Bao) -> None:
+    del known
+    with (
+        Caller("baostock", replace(OPTIONS, address="localhost")) as asking,
+        pytest.raises(VendorError, match="HOST:PORT"),
+    ):
+        asking.call("query_trade_dates")

@@ -1,0 +1,202 @@
+"""What vendors share: the store, downloads killed at random moments, parsing, waits, and conversions."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+import vendor_market as market
+from vendor_direct import OPTIONS, source_of
+from vendor_tushare_server import Stand, serving
+
+from rotation_pipeline.sources.base import SourceError
+from rotation_pipeline.sources.vendors import vendor_source
+from rotation_pipeline.sources.vendors.answers import Answer, Field, frame, number
+from rotation_pipeline.sources.vendors.conversions import intervals, legal_deadline, quarters_before, trailing, versions
+from rotation_pipeline.sources.vendors.errors import BadAnswer, VendorError
+from rotation_pipeline.sources.vendors.store import MANIFEST, VendorStore
+
+FIRST, LAST = date(2021, 11, 1), date(2022, 2, 1)
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def stand() -> Generator[Stand]:
+    with serving() as running:
+        yield running
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file but the lock, by name."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_killed_at_ten_random_moments_and_resumed(stand: Stand, tmp_path: Path) -> None:
+    source_of(stand, tmp_path / "whole").prepare(FIRST, LAST)
+    whole = contents(tmp_path / "whole")
+    moments = random.Random(5)
+    folder = tmp_path / "killed"
+    command = [sys.executable, str(HERE / "vendor_direct.py"), stand.address, str(folder)]
+    sizes: list[int] = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as starter:
+        assert starter.stdin is not None
+        assert starter.stdout is not None
+        for _ in range(10):
+            starter.stdin.write("go\n")
+            child = int(starter.stdout.readline())
+            time.sleep(moments.uniform(0.0, 0.45))
+            os.kill(child, signal.SIGKILL)
+            assert int(starter.stdout.readline()) == -signal.SIGKILL, "it ended before; make the moments earlier"
+            sizes.append(len(VendorStore(folder).entries()))
+            found = contents(folder)
+            assert all(whole[name] == content for name, content in found.items() if name.endswith(".parquet"))
+        starter.stdin.close()
+    assert sizes == sorted(sizes)
+    assert 0 < sizes[-1] < len(whole) - 1
+    asked = len(stand.asked)
+    source_of(stand, folder).prepare(FIRST, LAST)
+    assert contents(folder) == whole
+    assert len(stand.asked) - asked < asked  # what was there was not asked for again
+
+
+def test_one_download_at_a_time(tmp_path: Path) -> None:
+    store = VendorStore(tmp_path)
+    with store.alone(), pytest.raises(VendorError, match="another process downloads"), VendorStore(tmp_path).alone():
+        pass
+    with store.alone():
+        pass
+
+
+def test_a_damaged_unit_is_named(tmp_path: Path) -> None:
+    store = VendorStore(tmp_path)
+    rows = pl.DataFrame({"a": [1.0, None], "b": ["x", "y"]})
+    store.write("daily_bars", "2014-01", rows)
+    before = store.fingerprint()
+    assert store.read("daily_bars", "2014-01").equals(rows)
+    path = tmp_path / "daily_bars" / "2014-01.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:-20])
+    with pytest.raises(VendorError, match=r"2014-01\.parquet is not as it was written"):
+        store.read("daily_bars", "2014-01")
+    store.write("daily_bars", "2014-01", rows)
+    assert path.read_bytes() == content
+    assert store.fingerprint() == before
+    (tmp_path / MANIFEST).write_text('{"units": {', encoding="utf-8")
+    with pytest.raises(VendorError, match=r"manifest\.json can't be read"):
+        VendorStore(tmp_path).entries()
+
+
+def test_version_follows_content_and_shaping_options_alone(stand: Stand, tmp_path: Path) -> None:
+    one = source_of(stand, tmp_path, replace(OPTIONS, leave_out=("fundamentals",)))
+    same = source_of(stand, tmp_path, replace(OPTIONS, leave_out=("fundamentals",), pause=0.001, address="http://h"))
+    other = source_of(stand, tmp_path, OPTIONS)
+    assert one.version == same.version
+    assert one.version != other.version
+    before = one.version
+    one.store.write("trading_days", "2022-01", pl.DataFrame({"day": [date(2022, 1, 4)], "is_month_end": [False]}))
+    assert one.version != before
+
+
+def test_refusals_before_anything_is_asked(stand: Stand, tmp_path: Path) -> None:
+    asked = len(stand.asked)
+    source = source_of(stand, tmp_path)
+    with pytest.raises(SourceError, match="can be asked for 1991-01"):
+        source.prepare(date(1990, 12, 1), LAST)
+    with pytest.raises(SourceError, match="members_from = 2021-11 is later than 2021-10"):
+        source.prepare(date(2021, 10, 1), LAST)
+    with pytest.raises(SourceError, match="leave_out names dayly_bars"):
+        source_of(stand, tmp_path, replace(OPTIONS, leave_out=("dayly_bars",)))
+    with pytest.raises(SourceError, match="is no vendor"):
+        vendor_source("wind", tmp_path, (market.INDEX,), OPTIONS)
+    assert len(stand.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("1,234.5", 1234.5), ("-12,345,678", -12345678.0), (" 3.5 ", 3.5), (7, 7.0), ("1e3", 1000.0)],
+)
+def test_numbers(written: object, value: float) -> None:
+    assert number(written) == value
+
+
+@pytest.mark.parametrize("written", ["1,23", "1,2345", ",1", "one", "inf", True, "１,000x"])
+def test_no_numbers(written: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        number(written)
+
+
+def test_empty_values_are_null_unless_required() -> None:
+    answer = Answer("call", ["a", "b"], [["", "20220104"], [None, "20220105"], [float("nan"), ""]])
+    fields = {"value": Field("a", "number"), "day": Field("b", "day")}
+    assert frame(answer, fields, str)["value"].null_count() == 3
+    with pytest.raises(BadAnswer, match="column b is empty"):
+        frame(answer, {"day": Field("b", "day", required=True)}, str)
+    with pytest.raises(BadAnswer, match="a row has 1 values for 2 columns"):
+        frame(Answer("call", ["a", "b"], [["x"]]), fields, str)
+    with pytest.raises(BadAnswer, match="can't be read as day"):
+        frame(Answer("call", ["a", "b"], [["1", "2022-01-04"]]), fields, str)
+
+
+def test_intervals_close_and_open_again() -> None:
+    days = [date(2022, n, 1) for n in range(1, 5)]
+    seen = [("A", 0), ("A", 1), ("A", 3), ("B", 0), ("B", 1), ("B", 2), ("B", 3)]
+    rows = pl.DataFrame([{"index_id": "I", "asset_id": asset, "day": days[at]} for asset, at in seen])
+    found = {(row["asset_id"], row["valid_from"], row["valid_to"]) for row in intervals(rows).iter_rows(named=True)}
+    assert found == {("A", days[0], days[2]), ("A", days[3], None), ("B", days[0], None)}
+
+
+def test_legal_deadlines_and_quarters() -> None:
+    ends = [date(2021, 3, 31), date(2021, 6, 30), date(2021, 9, 30), date(2021, 12, 31)]
+    deadlines = [date(2021, 4, 30), date(2021, 8, 31), date(2021, 10, 31), date(2022, 4, 30)]
+    assert [legal_deadline(day) for day in ends] == deadlines
+    with pytest.raises(BadAnswer, match="no end of a quarter"):
+        legal_deadline(date(2021, 6, 29))
+    assert quarters_before(date(2022, 1, 1), 4) == ends
+    assert quarters_before(date(2021, 12, 31), 1) == [date(2021, 9, 30)]
+
+
+def test_trailing_uses_what_was_known_on_the_day() -> None:
+    """The half-year's sum is made with last year's figures as they stood then, not as revised later."""
+
+    def row(period: date, announced: date, value: float, flag: str = "0") -> dict[str, object]:
+        return {"asset_id": "A", "report_period": period, "announced_on": announced, "flag": flag, "value": value}
+
+    half, year = date(2020, 6, 30), date(2020, 12, 31)
+    reports = pl.DataFrame([
+        row(half, date(2020, 8, 20), 40.0), row(year, date(2021, 4, 1), 100.0), row(year, date(2021, 12, 1), 90.0, "1"),
+        row(year, date(2021, 4, 1), 95.0, "1"), row(date(2021, 6, 30), date(2021, 8, 20), 50.0),
+        row(date(2021, 6, 30), date(2022, 1, 5), 55.0, "1"),
+    ])  # fmt: skip
+    found = {
+        (item["report_period"], item["announced_on"]): (item["value"], item["is_revision"])
+        for item in trailing(versions(reports)).iter_rows(named=True)
+    }
+    assert found == {
+        (year, date(2021, 4, 1)): (100.0, False),
+        (year, date(2021, 12, 1)): (90.0, True),
+        (date(2021, 6, 30), date(2021, 8, 20)): (110.0, False),  # 50 + 100 − 40
+        (date(2021, 6, 30), date(2022, 1, 5)): (105.0, True),  # 55 + 90 − 40
+    }
+
+
+@pytest.mark.parametrize("address", ["http://user:word@host/x", "http://host/x?token=1", "http://host/#x"])
+def test_an_address_holds_no_key(address: str) -> None:
+    from rotation_pipeline.settings import SettingsError, load_settings
+
+    with pytest.raises(SettingsError, match=r"source\.vendor\.address must hold no user") as caught:
+        load_settings(source={"name": "tushare", "vendor": {"address": address}})
+    assert address not in str(caught.value)
+    chosen = load_settings(source={"name": "tushare", "vendor": {"assets": ["600519.SH"]}})
+    assert chosen.cache_path == Path("data/vendors/tushare")
+    assert "vendor" not in chosen.shaping()["source"]  # what it delivers is in the source's version
