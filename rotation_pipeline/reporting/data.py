@@ -40,6 +40,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "quarantine": ("month", "table_name", "rule", "severity"),
     "ingestions": ("month", "source", "table_name", "rows", "quarantined", "warnings", "source_version"),
     "trials": ("month", "trial_id", "strategy", "configuration", "months", "sharpe"),
+    "stock_measures": ("month", "strategy", "portfolio", "measure", "value", "low", "high", "months"),
 }  # fmt: skip
 """Columns the report reads of each table; more columns do no harm."""
 
@@ -125,6 +126,9 @@ class ReportData:
     quarantine: pd.DataFrame
     ingestions: pd.DataFrame
     trials: pd.DataFrame
+    stock_measures: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=pd.Index(REQUIRED["stock_measures"]))
+    )
     _histories: dict[str, pd.DataFrame] = field(init=False, repr=False, default_factory=dict[str, pd.DataFrame])
     _measures: dict[MeasureKey, Measure] = field(init=False, repr=False, default_factory=dict["MeasureKey", "Measure"])
 

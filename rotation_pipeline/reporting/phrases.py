@@ -132,6 +132,30 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "table.forecast_styles": ("The mixture, style by style", "混合预测，逐风格"),
     "table.forecast_styles.how": ("The same measures for the mixture only.", "同样的指标，仅限混合预测。"),
+    "table.stock_level": ("The same weights traded as stocks", "以真实股票交易同样的权重"),
+    "table.stock_level.how": (
+        "The composite score of each book's style weights, traded with real money by the month: lots, price limits, suspensions, "
+        "fees of the date, dividends and their tax, a cap on the share of the day's volume. The short leg is on paper and pays a "
+        "lending fee. The index is a price index, so the excess over it contains the dividends. Capacity: net value up to which 95 % "
+        "of the ordered money stays within the volume cap on its first day.",
+        "由各组合风格权重得到的综合得分，按月以真实资金交易：整手、涨跌停、停牌、当时的税费、分红及红利税、成交量占比上限。空头仅为账面，并计融券费。"
+        "指数为价格指数，相对指数的超额含分红。容量：首日 95 % 的委托金额仍在成交量上限之内的最大净值。",
+    ),
+    "stock.book": ("{portfolio}, {strategy}", "{portfolio}，{strategy}"),
+    "stock.long_only": ("Top group, long only", "首组多头"),
+    "stock.long_short": ("Top less bottom group, paper short", "首组减末组（账面空头）"),
+    "stock.index_tilt": ("All members, tilted by score", "全部成分股，按得分倾斜"),
+    "stock.annualised_return": ("Net return p.a.", "年化净收益"),
+    "stock.volatility": ("Volatility p.a.", "年化波动"),
+    "stock.sharpe": ("Sharpe [95 %]", "夏普 [95 %]"),
+    "stock.max_drawdown": ("Max drawdown, month ends", "最大回撤（月末）"),
+    "stock.turnover": ("Turnover p.m.", "月换手"),
+    "stock.cost_drag": ("Cost p.a.", "年化成本"),
+    "stock.excess_to_index": ("Excess over index p.a.", "对指数年超额"),
+    "stock.information_ratio": ("IR to index [95 %]", "对指数信息比率 [95 %]"),
+    "stock.excess_to_equal_weight": ("Excess over equal weight p.a. [95 %]", "对等权年超额 [95 %]"),
+    "stock.unfilled": ("Never filled", "未成交"),
+    "stock.capacity": ("Capacity, million CNY", "容量（百万元）"),
     "table.costs": ("Return and Sharpe ratio at each cost", "各成本水平下的收益与夏普"),
     "table.costs.how": (
         "Costs are charged on turnover between styles and on turnover inside each style's long-short book.",

@@ -27,6 +27,7 @@ from rotation_pipeline.reporting.data import ReportData
 from rotation_pipeline.reporting.formats import month_text
 from rotation_pipeline.reporting.frames import where
 from rotation_pipeline.reporting.palette import DARK
+from rotation_pipeline.reporting.stock_level import stock_level
 from rotation_pipeline.reporting.words import Words
 
 BUNDLE = "plotly-cartesian.min.js"
@@ -125,6 +126,7 @@ def _performance(data: ReportData, words: Words) -> list[Block]:
         chart(data, words, charts.net_value, "backtest", log_toggle=True),
         chart(data, words, charts.drawdown, "backtest"),
         chart(data, words, charts.rolling_sharpe, "backtest"),
+        table(data, words, stock_level, "stock_measures"),
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from rotation_pipeline.backtest.methods import method_in
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.regimes.names import REGIMES
 from rotation_pipeline.reporting.data import Measure, MeasureKey, ReportData, ReportError
@@ -110,7 +111,8 @@ def _measure_cell(name: str, measure: Measure | None) -> Cell:
 
 STATISTICS = (
     "sharpe_difference_bootstrap", "sharpe_difference_adjusted", "sharpe_difference_hac", "excess_return", "sharpe_bootstrap",
-    "sharpe_hac", "probabilistic_sharpe", "deflated_sharpe", "minimum_track_record",
+    "sharpe_hac", "probabilistic_sharpe", "deflated_sharpe", "minimum_track_record", "overfitting_probability",
+    "superior_predictive_ability", "reality_check",
 )  # fmt: skip
 """In the order they are shown; a statistic the report has no name for is an error, by :func:`_ranked`."""
 
@@ -124,7 +126,7 @@ def significance(data: ReportData, words: Words) -> Sheet:
     cells = [
         [
             Cell(words.named("book", str(row["baseline"]))), Cell(words.named("statistic", str(row["statistic"]))),
-            _statistic_cell(row), Cell(probability(row["p_value"])), Cell(count(row["trials"])), Cell(str(row["detail"])),
+            _statistic_cell(row), Cell(probability(row["p_value"])), Cell(count(row["trials"])), Cell(method_in(words.language, str(row["detail"]))),
         ]
         for row in _ranked(own, {"baseline": ("equal_weight", "zero"), "statistic": STATISTICS})
     ]  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import reporting_rows as rows
 
+from rotation_pipeline.backtest.methods import method_text
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.regimes.names import REGIMES
 from rotation_pipeline.reporting.data import ReportData, SourceKind
@@ -209,7 +210,7 @@ def _numbers(
 
 
 def _significance(last: pd.Timestamp) -> pd.DataFrame:
-    method = "studentised bootstrap, blocks of 6 (Ledoit-Wolf 2008)"
+    method = method_text("bootstrap", block=6)
     rows: list[tuple[object, ...]] = []
     for baseline, role in BOOKS.items():
         if role in ("baseline", "index"):
@@ -224,7 +225,7 @@ def _significance(last: pd.Timestamp) -> pd.DataFrame:
                     None,
                     0.91,
                     None,
-                    "adjusted over 10 comparisons",
+                    method_text("adjusted", count=10),
                 ),
                 (last, "rotation", baseline, "sharpe_difference_bootstrap", 0.08, -0.31, 0.44, 0.68, None, method),
                 (
@@ -237,7 +238,7 @@ def _significance(last: pd.Timestamp) -> pd.DataFrame:
                     0.41,
                     0.66,
                     None,
-                    "HAC (Ledoit-Wolf 2008)",
+                    method_text("hac"),
                 ),
             ]
     rows += [
@@ -251,7 +252,7 @@ def _significance(last: pd.Timestamp) -> pd.DataFrame:
             None,
             0.67,
             3,
-            "Bailey-López de Prado 2014; of the excess return",
+            method_text("deflated", of_excess=True, year=2014, maximum="0.107", trials=3),
         ),
         (
             last,
@@ -263,7 +264,7 @@ def _significance(last: pd.Timestamp) -> pd.DataFrame:
             0.018,
             0.55,
             None,
-            "stationary bootstrap (Politis-Romano 1994)",
+            method_text("excess", year=12),
         ),
         (
             last,
@@ -275,10 +276,32 @@ def _significance(last: pd.Timestamp) -> pd.DataFrame:
             None,
             None,
             None,
-            "years needed at 95%; have 4.9",
+            method_text("record", of_excess=True, confidence="95%", year=2012, have="4.9"),
         ),
-        (last, "rotation", "zero", "deflated_sharpe", 0.41, None, None, 0.59, 3, "Bailey-López de Prado 2014"),
-        (last, "rotation", "zero", "probabilistic_sharpe", 0.91, None, None, 0.09, None, "Bailey-López de Prado 2012"),
+        (
+            last,
+            "rotation",
+            "zero",
+            "deflated_sharpe",
+            0.41,
+            None,
+            None,
+            0.59,
+            3,
+            method_text("deflated", year=2014, maximum="0.107", trials=3),
+        ),
+        (
+            last,
+            "rotation",
+            "zero",
+            "probabilistic_sharpe",
+            0.91,
+            None,
+            None,
+            0.09,
+            None,
+            method_text("probabilistic", year=2012),
+        ),
         (
             last,
             "softmax_mixture",
@@ -289,7 +312,7 @@ def _significance(last: pd.Timestamp) -> pd.DataFrame:
             None,
             0.3,
             None,
-            "Bailey-López de Prado 2012",
+            method_text("probabilistic", year=2012),
         ),
     ]
     return pd.DataFrame(

@@ -243,8 +243,8 @@ def narrative_frames(stamps: pd.DatetimeIndex, weights: pd.DataFrame) -> tuple[p
             (month, "f08", "hint", "strategy", "turning_defensive", None, "turning_defensive", "label", 0, day, "marts.weights.weight", month),
         ))  # fmt: skip
         for language, sentences in (
-            ("en", ("The market is labelled a bear market with probability 83%, at a volatility of 21.4% a year.", f"The model favours {style} with a weight of {weight:.1%}, its highest.", "The book is turning defensive.")),
-            ("zh", ("市场处于熊市状态，概率 83%，年化波动率 21.4%。", f"模型最偏好{style}，权重 {weight:.1%}。", "组合转向防御。")),
+            ("en", ("The market is labelled a bear market with probability 83%, at a volatility of 21.4% a year.", f"The model is heaviest in {style} with a weight of {weight:.1%}, its highest.", "The book is turning defensive.")),
+            ("zh", ("市场处于熊市状态，概率 83%，年化波动率 21.4%。", f"模型持有最多的是{style}，权重 {weight:.1%}。", "组合转向防御。")),
         ):  # fmt: skip
             stated = (("f01", "f02", "f05"), ("f03", "f04"), ("f08",))
             body = json.dumps(

@@ -273,3 +273,15 @@ def test_a_browser_draws_every_chart(tmp_path: Path, texts: dict[str, str]) -> N
     assert len(re.findall(r'class="plot js-plotly-plot"', done.stdout)) == len(FIXED_CHARTS) + 4
     assert "Uncaught" not in done.stderr
     assert "Content Security Policy" not in done.stderr
+
+
+def test_the_methods_of_the_tests_are_told_in_the_language_of_the_page(data: ReportData) -> None:
+    english, chinese = (render_report(data, language) for language in LANGUAGES)
+    assert "studentised circular block bootstrap, block 6" in english
+    assert "学生化循环分块自助法，块长 6" in chinese
+    assert "95% 置信度所需年数" in chinese
+    assert "annualised</td>" not in chinese
+    assert "studentised" not in chinese
+    wrong = replace(data, significance=data.significance.assign(detail="a method of a later version"))
+    with pytest.raises(ValueError, match="'a method of a later version' is the text of no known method"):
+        render_report(wrong, "zh")

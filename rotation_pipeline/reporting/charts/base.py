@@ -138,5 +138,5 @@ def regime_keys(figure: go.Figure, words: Words, **where: Any) -> None:
 
 
 def main_detector(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the detector the pipeline acts on (the hidden Markov model)."""
-    return where(frame, detector="hmm")
+    """Rows of the detector the pipeline acts on: the only one there, or the hidden Markov model among several."""
+    return frame if len(set(frame["detector"])) == 1 else where(frame, detector="hmm")

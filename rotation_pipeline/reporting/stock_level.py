@@ -1,0 +1,73 @@
+"""The stock-level books as a table: for the page, and for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from rotation_pipeline.backtest.stock_level.tables import STOCK_STRATEGIES
+from rotation_pipeline.backtest.stock_level.targets import PORTFOLIOS
+from rotation_pipeline.reporting.data import Measure, ReportData
+from rotation_pipeline.reporting.formats import UNKNOWN, interval, percent, plain
+from rotation_pipeline.reporting.frames import floats, labels, number
+from rotation_pipeline.reporting.sheets import Cell, Head, Sheet
+from rotation_pipeline.reporting.words import Words
+
+SHOWN = (
+    "annualised_return", "volatility", "sharpe", "max_drawdown", "turnover", "cost_drag", "excess_to_index", "information_ratio",
+    "excess_to_equal_weight", "unfilled", "capacity",
+)  # fmt: skip
+_BARE = ("sharpe", "information_ratio")
+_WITH_INTERVAL = (*_BARE, "excess_to_equal_weight")
+_FINE = ("cost_drag", "excess_to_index", "excess_to_equal_weight", "unfilled")
+
+
+def stock_level(data: ReportData, words: Words) -> Sheet:
+    """Every stock-level book over the whole sample, the headline's style weights first."""
+    heads = [Head(words("head.book"), numeric=False)]
+    heads += [Head(words(f"stock.{name}")) for name in SHOWN] + [Head(words("head.months"))]
+    rows = [
+        [Cell(title), *cells, Cell(str(months))]
+        for title, cells, months in _books(data.latest("stock_measures"), words)
+    ]
+    return Sheet("stock_level", words("table.stock_level"), words("table.stock_level.how"), heads, rows)
+
+
+def stock_level_text(measures: pd.DataFrame, language: str = "en") -> list[dict[str, str]]:
+    """One row per book from the rows of marts.stock_measures of one month: figures as text, intervals in brackets."""
+    words = Words(language)
+    return [
+        {"book": title, **{name: f"{cell.text} {cell.aside}".strip() for name, cell in zip(SHOWN, cells, strict=True)}, "months": str(months)}
+        for title, cells, months in _books(measures, words)
+    ]  # fmt: skip
+
+
+def _books(measures: pd.DataFrame, words: Words) -> Sequence[tuple[str, list[Cell], int]]:
+    found: dict[tuple[str, str, str], Measure] = {}
+    parts = [[number(value) for value in floats(measures, name).tolist()] for name in ("value", "low", "high")]
+    keys = zip(*(labels(measures, name) for name in ("strategy", "portfolio", "measure")), strict=True)
+    counts = floats(measures, "months").astype(int).tolist()
+    for key, value, low, high, months in zip(keys, *parts, counts, strict=True):
+        found[key] = Measure(value, low, high, months)
+    books: list[tuple[str, list[Cell], int]] = []
+    for portfolio in PORTFOLIOS:
+        for strategy in STOCK_STRATEGIES:
+            own = {name: found[strategy, portfolio, name] for name in SHOWN if (strategy, portfolio, name) in found}
+            if own:
+                title = words("stock.book", portfolio=words(f"stock.{portfolio}"), strategy=words(f"book.{strategy}"))
+                books.append((title, [_cell(name, own.get(name)) for name in SHOWN], next(iter(own.values())).months))
+    return books
+
+
+def _cell(name: str, measure: Measure | None) -> Cell:
+    if measure is None or measure.value is None:
+        return Cell(UNKNOWN)
+    if name == "capacity":
+        return Cell(plain(measure.value / 1e6, 0))
+    if name in _BARE:
+        return Cell(plain(measure.value), interval(measure))
+    text = percent(measure.value, 2 if name in _FINE else 1)
+    if name not in _WITH_INTERVAL or measure.low is None or measure.high is None:
+        return Cell(text)
+    return Cell(text, f"[{plain(100.0 * measure.low)}, {plain(100.0 * measure.high)}]")
