@@ -7,16 +7,18 @@ stand, each with its reason, in that stage's ``options.py``. An unknown key or a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, ClassVar, Literal, cast
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Le
 from pydantic import Field, ValidationError
@@ -31,17 +33,44 @@ from pydantic_settings import SettingsError as UnreadableSource
 
 from rotation_pipeline.allocation.options import AllocationOptions
 from rotation_pipeline.backtest.options import BacktestOptions
+from rotation_pipeline.backtest.stock_level.options import StockLevelOptions
 from rotation_pipeline.factors.options import FactorOptions
 from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
 from rotation_pipeline.market.calendar import add_months, months_between, parse_month
 from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.simulation.options import SimulationError, SimulationOptions
-from rotation_pipeline.narratives.options import NarrativeOptions
+from rotation_pipeline.narratives.options import HOW_ASKED, LlmOptions, NarrativeOptions
 from rotation_pipeline.regimes.options import RegimeOptions
+from rotation_pipeline.sources.vendors.options import VendorOptions
 
 PREFIX = "ROTATION_"
 CONFIG_VARIABLE = "ROTATION_CONFIG"
 CONFIG_FILE = "rotation.toml"
+KEY_VARIABLES = ("ROTATION_LLM_API_KEY", "OPENAI_API_KEY")
+"""Where the key of the model's endpoint may stand, the first one found counting: nowhere else, and in no setting."""
+
+# The one place that says which settings shape nothing. A setting that is not named here shapes everything after the
+# stage that reads it: another value is another run and another trial.
+PLACES: tuple[str, ...] = ("database", "output")
+"""Where things are kept; not even remembered with a run."""
+WITHOUT_EFFECT: tuple[str, ...] = (
+    *PLACES, "threads", "source.path", "source.mapping", "source.cache", "source.vendor", "network.workers", *(f"llm.{name}" for name in HOW_ASKED),
+)  # fmt: skip
+"""No stored row depends on them. What a folder and its mapping deliver is in the source's version, and results are the same
+for any number of threads and workers. Where and how a language model is asked shows only in columns that say how it went."""
+NO_PART_IN_BOOKS: tuple[str, ...] = (
+    "narratives",
+    "llm",
+    "stock_level",
+    "sample.end",
+    "factors.weighting", "factors.ic_horizons",
+    "regimes.bootstrap_resamples", "regimes.bootstrap_block", "regimes.permutations",
+    "forecasts.interval_level", "forecasts.min_interval_errors", "forecasts.min_score_months",
+    "allocation.rule_tilt", "allocation.momentum_months", "allocation.clone_threshold",
+    *(f"backtest.{item.name}" for item in fields(BacktestOptions) if item.name != "cost_bp"),
+)  # fmt: skip
+"""They shape intervals, tests, baselines, tear sheets or sentences, but no weight and no net return of a strategy: trying
+another value of them is no other trial."""
 
 
 class SettingsError(ValueError):
@@ -54,12 +83,17 @@ class SourceSettings:
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
 
-    name: Literal["simulated", "files"] = "simulated"
-    """The simulated market needs nothing and its truth is known; files is a folder in the canonical layout."""
+    name: Literal["simulated", "files", "tushare", "baostock"] = "simulated"
+    """The simulated market needs nothing and its truth is known; files is a folder in the canonical layout; the others are
+    vendors, each an extra of the package."""
     path: Path | None = None
     """Folder of the ``files`` source."""
     mapping: Path | None = None
     """TOML file with other file names, column names and units; by default mapping.toml in the folder, if there."""
+    cache: Path | None = None
+    """Folder of what a vendor has delivered; by default vendors/NAME beside the database."""
+    vendor: VendorOptions = field(default_factory=VendorOptions)
+    """How a vendor is asked. Keys stand in the environment alone."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +133,9 @@ class UniverseSettings:
     """The SSE 50: fifty large and liquid Shanghai stocks; past members included, never today's list."""
     members: Annotated[int, Ge(5), Le(6000)] = 50
     """Members the index must have at every month end; another number is a finding of the sanity rules."""
+    industry_scheme: str | None = None
+    """Classification the industries are taken from, as raw.industries.scheme names it. By default that which classifies
+    most members at the month's last close (ties by name): industries of two schemes are never mixed."""
 
 
 class _Environment(EnvSettingsSource):
@@ -132,7 +169,8 @@ class Settings(BaseSettings):
     )
 
     database: Path | None = None
-    """DuckDB file; by default one file per source under ``data/``, so that simulated and real never share one."""
+    """DuckDB file; by default one per source under ``data/``, so that simulated and real never share one. That of a folder is
+    named after it and a hash of its whole path: two folders of one name have two files."""
     output: Path = Path("output")
     """Folder for reports and exports."""
     threads: Annotated[int, Field(ge=1, le=256)] = 2
@@ -148,7 +186,9 @@ class Settings(BaseSettings):
     network: NetworkOptions = NetworkOptions()
     allocation: AllocationOptions = AllocationOptions()
     backtest: BacktestOptions = BacktestOptions()
+    stock_level: StockLevelOptions = StockLevelOptions()
     narratives: NarrativeOptions = NarrativeOptions()
+    llm: LlmOptions = LlmOptions()
 
     @classmethod
     def settings_customise_sources(
@@ -169,10 +209,16 @@ class Settings(BaseSettings):
         if self.database is not None:
             return self.database
         name = self.source.name
-        if self.source.path is not None:
-            folder = re.sub(r"[^A-Za-z0-9_-]+", "-", self.source.path.resolve().name)
-            name = f"{name}-{folder}"
+        if name == "files" and self.source.path is not None:
+            folder = self.source.path.resolve()
+            readable = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.name)
+            name = f"{name}-{readable}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
         return Path("data") / f"{name}.duckdb"
+
+    @property
+    def cache_path(self) -> Path:
+        """Folder of what the vendor in use has delivered."""
+        return self.source.cache or self.database_path.parent / "vendors" / self.source.name
 
     @property
     def history_start(self) -> date:
@@ -187,6 +233,33 @@ class Settings(BaseSettings):
     def all_months(self) -> list[date]:
         """Every month from the first market data to the end of the sample."""
         return months_between(self.history_start, self.sample.last)
+
+    def shaping(self) -> dict[str, Any]:
+        """The settings a stored row may depend on, nested by group: what makes a run another run."""
+        return shaping(self.model_dump(mode="json"))
+
+    def shaping_books(self) -> dict[str, Any]:
+        """The settings that shape the weights and net returns of the strategies: what makes a trial another trial."""
+        return _without(self.shaping(), NO_PART_IN_BOOKS)
+
+
+def shaping(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of all settings, nested by group as JSON has them, those a stored row may depend on.
+
+    Left out: :data:`WITHOUT_EFFECT`, how far the sample goes (a month alone belongs to the run of its range), and the
+    simulated market where another source is in use.
+    """
+    unused = () if values["source"]["name"] == "simulated" else ("simulation",)
+    return _without(values, (*WITHOUT_EFFECT, "sample.end", *unused))
+
+
+def _without(values: Mapping[str, Any], names: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """Nested settings without those whose dotted name, or whose group's name, is among ``names``."""
+    return {
+        key: _without(cast(dict[str, Any], value), names, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in values.items()
+        if f"{prefix}{key}" not in names
+    }
 
 
 class _Recorded(Settings):
@@ -253,10 +326,42 @@ def _check_simulation(settings: Settings) -> None:
         )
 
 
+def _check_llm(settings: Settings) -> None:
+    """The address may hold no secret, for settings are stored and shown; none of its text is repeated."""
+    options = settings.llm
+    if (options.base_url is None) != (options.model is None):
+        missing, given = ("llm.model", "llm.base_url") if options.model is None else ("llm.base_url", "llm.model")
+        raise SettingsError(f"{missing} is missing: {given} is set, and a model is asked only where both are")
+    if options.base_url is None:
+        return
+    try:
+        parts = urlsplit(options.base_url)
+        _ = parts.port
+    except ValueError:
+        raise SettingsError("llm.base_url is no web address; write it as http://localhost:8000/v1") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not options.base_url.isascii():
+        raise SettingsError("llm.base_url is no web address; write it as http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise SettingsError(
+            "llm.base_url must hold no user, password, query or fragment: settings are stored and shown. "
+            f"The key belongs into the environment variable {KEY_VARIABLES[0]}"
+        )
+
+
+def _check_vendor(settings: Settings) -> None:
+    """The address may hold no secret, for settings are stored and shown; none of its text is repeated."""
+    address = settings.source.vendor.address
+    if address is not None and ("@" in address or "?" in address or "#" in address):
+        raise SettingsError(
+            "source.vendor.address must hold no user, password, query or fragment: settings are stored and shown. A "
+            "vendor's key belongs into the environment (docs/real-data.md names the variable)"
+        )
+
+
 def _stray_variables() -> Iterator[str]:
     """Environment variables with our prefix that pydantic would pass over in silence, each with what is wrong."""
     for variable in sorted(os.environ):
-        if not variable.upper().startswith(PREFIX) or variable == CONFIG_VARIABLE:
+        if not variable.upper().startswith(PREFIX) or variable in (CONFIG_VARIABLE, *KEY_VARIABLES):
             continue
         name, *below = variable.upper().removeprefix(PREFIX).lower().split("__")
         if name not in Settings.model_fields:
@@ -276,7 +381,10 @@ def load_settings(**overrides: Any) -> Settings:  # nested dictionaries of setti
     if config is not None and not Path(config).is_file():
         raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which does not exist")
     try:
-        return _checked(Settings(**overrides))
+        settings = _checked(Settings(**overrides))
+        _check_llm(settings)
+        _check_vendor(settings)
+        return settings
     except ValidationError as error:
         raise SettingsError(_readable(error)) from error
     except UnreadableSource as error:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cli_project import Answer, Project, made
 
+from rotation_pipeline.cli import main
 from rotation_pipeline.settings import Settings, load_settings
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -36,3 +40,26 @@ def small_settings(folder: Path, **changes: dict[str, object]) -> Settings:
     for name, values in changes.items():
         base[name] = {**base.get(name, {}), **values}
     return load_settings(database=folder / "small.duckdb", output=folder / "output", **base)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """``rotation run``, once for all tests of the command line; who changes the database takes a copy."""
+    return made(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def rotation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """``rotation(*arguments)``: the entry point itself, exit codes included."""
+
+    def call(*arguments: str | Path) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["rotation", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main()
+        printed = capsys.readouterr()
+        code = ending.value.code
+        assert "Traceback" not in printed.err
+        return Answer(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return call

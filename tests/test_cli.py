@@ -4,115 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from cli_project import CONFIG, Project
 from typer.testing import CliRunner
 
-from rotation_pipeline.cli import app, main
+from rotation_pipeline.cli import app
+from rotation_pipeline.cli.interrupt import heed_interrupts
+from rotation_pipeline.settings import load_settings
 from rotation_pipeline.warehouse.store import open_warehouse
 
-CONFIG = """
-threads = 2
-[sample]
-start = "2014-01"
-end = "2014-06"
-history_months = 31
-style_history_months = 6
-[universe]
-members = 30
-[simulation]
-n_stocks = 30
-n_members = 30
-n_spare = 20
-start_month = "2011-05"
-[forecasts]
-experts = ["zero", "historical_mean", "factor_momentum"]
-min_train_months = 12
-[regimes]
-bootstrap_resamples = 100
-permutations = 99
-[backtest]
-resamples = 100
-"""
-"""Thirty stocks, six months, no networks: every command in seconds."""
 ENTRY = [sys.executable, "-m", "rotation_pipeline"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one command printed and the code it left."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        """The one JSON document on stdout; anything beside it fails the test."""
-        return json.loads(self.stdout)
-
-
-@dataclass(frozen=True)
-class Project:
-    """A folder in which ``rotation run`` has run, with what it printed into files."""
-
-    database: Path
-    folder: Path
-    first: Answer
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """``rotation run``, once for all tests of this file."""
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "rotation.toml").write_text(CONFIG, encoding="utf-8")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        (folder / "o").open("w+") as stdout,
-        (folder / "e").open("w+") as stderr,
-    ):
-        for name in [name for name in os.environ if name.startswith("ROTATION_")]:
-            patch.delenv(name)
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["rotation", "run"])
-        with redirect_stdout(stdout), redirect_stderr(stderr), pytest.raises(SystemExit) as ending:
-            main()
-        first = Answer(int(ending.value.code or 0), (folder / "o").read_text(), (folder / "e").read_text())
-    return Project(folder / "data" / "simulated.duckdb", folder, first)
 
 
 @pytest.fixture(autouse=True)
 def _config() -> None:
     """Every test stands in a folder of its own with the same settings."""
     Path("rotation.toml").write_text(CONFIG, encoding="utf-8")
-
-
-@pytest.fixture
-def rotation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """``rotation(*arguments)``: the entry point itself, exit codes included."""
-
-    def call(*arguments: str | Path) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["rotation", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ending:
-            main()
-        printed = capsys.readouterr()
-        code = ending.value.code
-        assert "Traceback" not in printed.err
-        return Answer(code if isinstance(code, int) else 0, printed.out, printed.err)
-
-    return call
 
 
 def commands() -> Iterator[list[str]]:
@@ -176,7 +94,10 @@ def test_wrong_usage_ends_with_2(rotation: Any, arguments: list[str], message: s
         (["run", "--set", "network.seeds=0"], "network.seeds: Input should be greater than or equal to 1 (given 0)"),
         (["run", "--set", "smaple.start=2014-01"], "smaple: is no setting"),
         (["ingest", "--source", "files"], "source.path is missing: the files source needs the folder it reads"),
-        (["ingest", "--source", "yahoo"], "source.name: Input should be 'simulated' or 'files' (given 'yahoo')"),
+        (
+            ["ingest", "--source", "yahoo"],
+            "source.name: Input should be 'simulated', 'files', 'tushare' or 'baostock' (given 'yahoo')",
+        ),
         (["run", "--from", "2015-01", "--to", "2014-01"], "sample.end 2014-01 is before sample.start 2015-01"),
         (["run", "--from", "2014"], "sample.start, sample.end: '2014' is no month"),
     ],
@@ -220,24 +141,45 @@ def test_run_in_a_pipe_prints_the_verdict_and_no_progress_bar(project: Project) 
         assert not any(mark in text for mark in ("\x1b", "\r", "━", "⠋")), "control characters or bars in a pipe"
 
 
-def test_one_month_again_as_json(project: Project, rotation: Any) -> None:
-    stages = ["--stage", "weights", "--stage", "factor_backtest", "--stage", "html_report"]
-    answer = rotation("run", "--database", project.database, "--month", "2014-06", *stages, "--json")
-    assert (answer.code, answer.stderr) == (0, "")
-    facts = answer.json
-    assert facts["source_kind"] == "simulated"
-    assert facts["month"] == "2014-06"
-    assert facts["sentences"]
-    assert {"rotation", "equal_weight"} <= {str(row["strategy"]).replace(" ", "_").lower() for row in facts["table"]}
-    assert [Path(path).suffix for path in facts["reports"]] == [".html", ".html", ".csv"]
-    assert all(Path(path).is_file() for path in facts["reports"])
-
-
 def test_an_unknown_stage_is_refused_with_the_list(rotation: Any) -> None:
     answer = rotation("run", "--stage", "market_regime")
     assert answer.code == 1
     assert "there is no stage ['market_regime']" in answer.stderr
     assert "market_regimes" in answer.stderr
+    assert not Path("data").exists(), "no empty database is left behind"
+
+
+def test_a_month_of_other_settings_or_without_the_months_before_it_ends_with_1(
+    project: Project, rotation: Any, tmp_path: Path
+) -> None:
+    answer = rotation("run", "--database", project.database, "--month", "2014-06", "--set", "allocation.tilt_cap=0.11")
+    assert answer.code == 1
+    for part in (
+        "weights: marts.weights of 2013-12 … 2014-05",
+        "allocation.tilt_cap = ",
+        "(now 0.11)",
+        "--database FILE",
+    ):
+        assert part in answer.stderr
+    database = tmp_path / "gap.duckdb"
+    answer = rotation("run", "--database", database, "--month", "2014-06")
+    assert answer.code == 1
+    for part in ("needs raw.daily_bars of 2011-06 … 2014-05 (36 months)", f"--database {database} --to 2014-05"):
+        assert part in answer.stderr
+
+
+def test_rows_of_another_version_are_told(
+    project: Project, rotation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rotation_pipeline.orchestration import runner
+
+    copy = tmp_path / "copy.duckdb"
+    shutil.copy(project.database, copy)
+    monkeypatch.setattr(runner, "code_version", lambda: "9+new")
+    answer = rotation("run", "--database", copy, "--month", "2014-06", "--stage", "index_daily", "--json")
+    assert answer.code == 0
+    assert answer.stderr.startswith("warning 2011-06 … 2014-06 (37 months)")
+    assert "(now 9+new)" in answer.stderr
 
 
 def test_months_the_source_lacks_end_with_1(rotation: Any) -> None:
@@ -256,6 +198,11 @@ def test_ingest_stores_market_data_alone(rotation: Any, tmp_path: Path) -> None:
     rows = {item["table"]: item["rows"] for item in answer.json["tables"]}
     assert answer.json["database"] == str(database)
     assert min(rows[f"raw.{name}"] for name in ("daily_bars", "index_bars", "fundamentals", "index_members")) > 0
+    covered = {item["table"]: item for item in answer.json["coverage"]}
+    bars = covered["daily_bars"]
+    months = len({bars["months"].partition(" of ")[0], bars["months"].partition(" of ")[2]})
+    assert (bars["served"], months, bars["last"], bars["rows"]) == ("yes", 1, "2014-01", rows["raw.daily_bars"])
+    assert all(f"raw.{name}" in rows for name in covered)
     with open_warehouse(database, read_only=True) as warehouse:
         assert warehouse.count("raw.daily_bars") == rows["raw.daily_bars"]
         assert warehouse.count("marts.factor_exposures") == 0
@@ -282,9 +229,12 @@ def test_status_says_what_is_stored(project: Project, rotation: Any) -> None:
     assert tables["marts.weights"]["rows"] > 0
     assert facts["runs"][0]["source_kind"] == "simulated"
     assert facts["runs"][0]["code_version"]
+    assert (facts["runs"][0]["first_month"], facts["runs"][0]["last_month"]) == ("2011-06-01", "2014-06-01")
+    assert "end" not in json.loads(facts["runs"][0]["settings"])["sample"]
     text = rotation("status", "--database", project.database)
     assert text.code == 0
     assert "simulated data of simulated" in text.stdout
+    assert "wrote 2011-06 … 2014-06" in text.stdout
     assert "marts.backtest" in text.stdout
 
 
@@ -494,4 +444,31 @@ def test_an_interrupted_run_says_that_nothing_is_half_written(tmp_path: Path) ->
     assert stderr.splitlines()[-1].startswith("error interrupted; every month is either as it was or complete")
     assert "Traceback" not in stderr
     with open_warehouse(tmp_path / "interrupted.duckdb", read_only=True) as warehouse:
-        assert warehouse.count("raw.daily_bars") == 0
+        assert len(warehouse.months("raw.daily_bars")) in (0, len(load_settings().all_months()))
+
+
+def test_an_interrupt_python_dropped_still_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Deaf:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    class Faulty:
+        def __del__(self) -> None:
+            raise ValueError("another error")
+
+    told: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: told.append(str(dropped.exc_value)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with heed_interrupts() as check:
+            check()
+            Deaf()
+            Faulty()
+            with pytest.raises(KeyboardInterrupt):
+                check()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == ["another error"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,15 @@ import pytest
 from conftest import small_settings
 
 import rotation_pipeline
-from rotation_pipeline.settings import CONFIG_VARIABLE, Settings, SettingsError, load_settings, stored_settings
+from rotation_pipeline.settings import (
+    CONFIG_VARIABLE,
+    NO_PART_IN_BOOKS,
+    WITHOUT_EFFECT,
+    Settings,
+    SettingsError,
+    load_settings,
+    stored_settings,
+)
 
 PACKAGE = Path(rotation_pipeline.__file__).parent
 
@@ -81,7 +90,58 @@ def test_each_source_has_its_own_database(tmp_path: Path) -> None:
     first = load_settings(source={"name": "files", "path": tmp_path / "sse50"}).database_path
     second = load_settings(source={"name": "files", "path": tmp_path / "csi 300"}).database_path
     assert len({simulated, first, second}) == 3
-    assert (first.name, second.name) == ("files-sse50.duckdb", "files-csi-300.duckdb")
+    assert re.fullmatch(r"files-sse50-[0-9a-f]{8}\.duckdb", first.name)
+    assert re.fullmatch(r"files-csi-300-[0-9a-f]{8}\.duckdb", second.name)
+
+
+def test_folders_of_one_name_have_two_databases_and_one_folder_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(folder: Path) -> Path:
+        return load_settings(source={"name": "files", "path": folder}).database_path
+
+    (tmp_path / "a" / "data").mkdir(parents=True)
+    assert chosen(tmp_path / "a" / "data") != chosen(tmp_path / "b" / "data")
+    monkeypatch.chdir(tmp_path / "a")
+    assert chosen(Path("data")) == chosen(tmp_path / "a" / "data") == chosen(tmp_path / "b" / ".." / "a" / "data")
+    # a folder that is not read has no part in the name
+    assert load_settings(source={"path": tmp_path / "a"}).database_path == Path("data/simulated.duckdb")
+
+
+# ---------------------------------------------------------------------- what settings shape
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def test_settings_that_shape_nothing_are_declared_and_no_others_are_left_out() -> None:
+    settings = load_settings()
+    everything = set(leaves(settings.model_dump(mode="json")))
+    rows, books = set(leaves(settings.shaping())), set(leaves(settings.shaping_books()))
+
+    def named(names: tuple[str, ...], among: set[str]) -> set[str]:
+        """The settings a list names, one by one or by their group."""
+        return {name for name in among if name in names or name.startswith(tuple(f"{item}." for item in names))}
+
+    assert everything - rows == named((*WITHOUT_EFFECT, "sample.end"), everything)
+    assert rows - books == named(NO_PART_IN_BOOKS, rows)
+    unknown = [item for item in (*WITHOUT_EFFECT, *NO_PART_IN_BOOKS) if not named((item,), everything)]
+    assert unknown == [], "a name that is no setting leaves out nothing"
+    for name in ("backtest.cost_bp", "allocation.tilt_cap", "network.seeds", "sample.start", "simulation.seed"):
+        assert name in books
+
+
+def test_the_simulated_market_shapes_nothing_made_of_files(tmp_path: Path) -> None:
+    def shaped(folder: str, seed: int) -> dict[str, Any]:
+        source = {"name": "files", "path": tmp_path / folder, "mapping": tmp_path / folder / "m.toml"}
+        return load_settings(source=source, simulation={"seed": seed}, network={"workers": seed}).shaping()
+
+    assert shaped("a", 1) == shaped("b", 2)
+    assert load_settings(simulation={"seed": 1}).shaping() != load_settings(simulation={"seed": 2}).shaping()
 
 
 # ---------------------------------------------------------------------- unknown names
@@ -146,7 +206,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         ("sample", "history_months", 3, "greater than or equal to 26"),
         ("sanity", "maximum_quarantined", 1.5, "less than or equal to 1"),
         ("simulation", "premium_strength", "strong", "valid number"),
-        ("source", "name", "yahoo", "'simulated' or 'files'"),
+        ("source", "name", "yahoo", "'simulated', 'files', 'tushare' or 'baostock'"),
         ("universe", "index_id", "SSE50", "pattern"),
     ],
 )

@@ -101,21 +101,32 @@ def _check_result(name: str, quality: Quality) -> dg.AssetCheckResult:
 
 
 def _materialization(name: str, outcome: Outcome) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    table = table_named(name)
+    """What every month of the run remembers of it; kept small, because a range stores it once a month."""
     months = outcome.months
-    metadata: dict[str, Any] = {"dagster/column_lineage": column_lineage(table)}
+    metadata: dict[str, Any] = {}
     if not months:
         metadata["note"] = "the stage has no rows of these months: it begins later"
-        metadata["dagster/partition_row_count"] = 0
     else:
         metadata["months"] = f"{months[0]:%Y-%m} … {months[-1]:%Y-%m} ({len(months)})"
         metadata["seconds"] = round(outcome.seconds, 3)
-        if not table.view:
-            metadata["dagster/partition_row_count"] = outcome.rows[name]
-            plot = plot_markdown(table, outcome.frames[name])
-            if plot is not None:
-                metadata["plot"] = dg.MetadataValue.md(plot)
+        if not table_named(name).view:
+            metadata["rows"] = outcome.rows[name]
     return dg.MaterializeResult(asset_key=asset_key(name), metadata=metadata)
+
+
+def _details(name: str, outcome: Outcome) -> dict[str, Any]:
+    """What the asset's page shows of its latest month: lineage of the columns, rows of that month, a small plot."""
+    table = table_named(name)
+    metadata: dict[str, Any] = {"dagster/column_lineage": column_lineage(table)}
+    if not outcome.months:
+        metadata["dagster/partition_row_count"] = 0
+    elif not table.view:
+        frame = outcome.frames[name]
+        metadata["dagster/partition_row_count"] = frame.filter(frame["month"] == outcome.months[-1]).height
+        plot = plot_markdown(table, frame)
+        if plot is not None:
+            metadata["plot"] = dg.MetadataValue.md(plot)
+    return metadata
 
 
 def build_asset(stage: Stage, settings: Settings, partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -156,8 +167,11 @@ def build_asset(stage: Stage, settings: Settings, partitions: dg.MonthlyPartitio
         months = months_of(context)
         try:
             with rotation.work(months) as work:
-                require_inputs(stage, work)
+                for notice in require_inputs(stage, work):
+                    context.log.warning(notice)
                 outcome = run_stage(stage, work)
+                for notice in work.notices:
+                    context.log.warning(notice)
         except DatabaseLocked as error:
             raise dg.RetryRequested(max_retries=3, seconds_to_wait=20) from error
         except PartitionInvalid as error:
@@ -166,6 +180,7 @@ def build_asset(stage: Stage, settings: Settings, partitions: dg.MonthlyPartitio
             raise dg.Failure(str(error), allow_retries=False) from error
         context.log.info("%s: %s rows in %.2f s", stage.name, dict(outcome.rows), outcome.seconds)
         for name in tables:
+            context.add_asset_metadata(_details(name, outcome), asset_key(name), months[-1].isoformat())
             yield _materialization(name, outcome)
         for name in stored:
             yield _check_result(name, outcome.quality.get(name, Quality(name, 0, 0, ())))

@@ -5,14 +5,12 @@ No arithmetic lives here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping
 from functools import cache
 
 from rotation_pipeline.market import tables as raw
 from rotation_pipeline.orchestration import research
 from rotation_pipeline.orchestration.stages import Begins, Frame, Group, Stage, Work
-from rotation_pipeline.warehouse.catalog import table_named
 from rotation_pipeline.warehouse.lineage import table_sources
 from rotation_pipeline.warehouse.models import SqlModel, sql_models
 
@@ -28,7 +26,8 @@ def _run_sql(model: SqlModel) -> Stage:
     name = model.table.full_name
 
     def compute(work: Work) -> Mapping[str, Frame]:
-        parameters = {"index_id": work.settings.universe.index_id}
+        universe = work.settings.universe
+        parameters = {"index_id": universe.index_id, "industry_scheme": universe.industry_scheme}
         return {name: work.warehouse.run_model(model, work.first, work.last, parameters)}
 
     return Stage(
@@ -39,6 +38,8 @@ def _run_sql(model: SqlModel) -> Stage:
         tables=(name,),
         compute=compute,
         kinds=("sql", "duckdb"),
+        back=model.back,
+        options=("universe",),
     )
 
 
@@ -61,6 +62,7 @@ def stages() -> tuple[Stage, ...]:
             tuple(table.full_name for table in raw.TABLES),
             research.ingest,
             kinds=("python",),
+            options=("source", "universe", "simulation", "sanity"),
         ),
     ]
     staging = _views(
@@ -91,18 +93,28 @@ def sources_of(stage: Stage) -> tuple[str, ...]:
     return tuple(sorted(found - set(stage.tables)))
 
 
-def missing_inputs(stage: Stage, work: Work) -> Iterator[tuple[str, Sequence[date]]]:
-    """Tables a stage reads that lack months it is asked for, with those months."""
-    settings = work.settings
-    producers = {name: other for other in stages() for name in other.tables}
-    for name in sources_of(stage):
-        table = table_named(name)
-        producer = producers.get(name)
-        if producer is None or table.view or table.minimum_rows == 0:
-            continue
-        have = set(work.warehouse.months(name))
-        lacking = [
-            month for month in producer.months(settings, stage.months(settings, work.months)) if month not in have
-        ]
-        if lacking:
-            yield name, lacking
+@cache
+def producers() -> Mapping[str, Stage]:
+    """The stage that writes each table."""
+    return {name: stage for stage in stages() for name in stage.tables}
+
+
+def base_tables(name: str) -> tuple[str, ...]:
+    """The tables a view is made of, a table itself: what must be stored for ``name`` to have rows of a month."""
+    for model in sql_models():
+        if model.is_view and model.table.full_name == name:
+            return tuple(sorted({table for source in model.reads for table in base_tables(source)}))
+    return (name,)
+
+
+def inputs_of(stage: Stage) -> tuple[str, ...]:
+    """Stored tables a stage reads, views resolved, its own left out."""
+    found = {table for source in sources_of(stage) for table in base_tables(source)}
+    return tuple(sorted(found - set(stage.tables)))
+
+
+@cache
+def shaped_by(name: str) -> frozenset[str]:
+    """Groups of settings that shape the rows of a table: those of its stage and of every stage before it."""
+    stage = producers()[name]
+    return frozenset({"sample", *stage.options}).union(*(shaped_by(source) for source in inputs_of(stage)))

@@ -8,9 +8,10 @@ the whole history: a stage that reads past t gives other rows at t when there is
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 
@@ -20,12 +21,14 @@ import polars as pl
 from rotation_pipeline.market.calendar import add_months
 from rotation_pipeline.market.schema import Table, stored_name
 from rotation_pipeline.market.tables import TABLES as RAW_TABLES
+from rotation_pipeline.narratives.options import LlmOptions
 from rotation_pipeline.orchestration.graph import stages
 from rotation_pipeline.orchestration.runner import make_source, record
 from rotation_pipeline.orchestration.stages import Frame, Stage, Work, run_stage
 from rotation_pipeline.settings import Settings
 from rotation_pipeline.sources.base import Source
 from rotation_pipeline.warehouse.catalog import catalog, table_named
+from rotation_pipeline.warehouse.drafts import copy_drafts
 from rotation_pipeline.warehouse.errors import WarehouseError
 from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
@@ -76,14 +79,17 @@ def compare(table: Table, full: pl.DataFrame, replayed: pl.DataFrame) -> tuple[i
 def cut(full: Warehouse, into: Warehouse, month: date, produced: Collection[str]) -> None:
     """Fill an empty database with what was known when ``month`` was computed.
 
-    Tables the replayed stages produce end before ``month``; the others, their inputs, end with it.
+    Tables the replayed stages produce end before ``month``; the others, their inputs, end with it. So do tables that
+    collect configurations (with a scope): those of other configurations are inputs, and the stage replaces its own.
     """
     for name, table in catalog().items():
         if table.view or table.schema == "truth":
             continue
-        rows = full.read(name, last=add_months(month, -1) if name in produced else month)
+        computed = name in produced and not table.scope
+        rows = full.read(name, last=add_months(month, -1) if computed else month)
         if rows.height:
             into.write({name: rows}, _span(rows), "replay")
+    copy_drafts(full, into)
 
 
 def _span(rows: pl.DataFrame) -> list[date]:
@@ -91,11 +97,24 @@ def _span(rows: pl.DataFrame) -> list[date]:
     return [months[0], months[-1]]
 
 
+def with_writer_of(full: Warehouse, settings: Settings, month: date) -> Settings:
+    """The settings with the language model, or none, of the run that wrote the narratives of ``month``.
+
+    Months told by different models, or by the template, may stand side by side: each row says who wrote it.
+    """
+    run_id = full.written().get("marts.narratives", {}).get(month)
+    recorded = next((json.loads(run["settings"]) for run in full.runs() if run["run_id"] == run_id), {})
+    known = {item.name for item in fields(LlmOptions)}
+    used = {name: value for name, value in recorded.get("llm", {}).items() if name in known}
+    return settings.model_copy(update={"llm": LlmOptions(**used)})
+
+
 def replay_month(
     full: Warehouse, settings: Settings, source: Source, month: date, graph: Sequence[Stage]
 ) -> list[Comparison]:
     """Compute ``month`` again in a database cut off before it, and compare every table of every stage."""
     found: list[Comparison] = []
+    settings = with_writer_of(full, settings, month)
     with tempfile.TemporaryDirectory(prefix="rotation-replay-") as folder:
         path = Path(folder) / "cut.duckdb"
         with open_warehouse(path, threads=settings.threads) as small:
@@ -104,7 +123,7 @@ def replay_month(
             for stage in graph:
                 if not stage.months(settings, [month]) or all(table_named(name).view for name in stage.tables):
                     continue
-                run_stage(stage, Work(small, settings, source, run_id, [month]))
+                run_stage(stage, Work(small, settings, source, run_id, [month], offline=True))
                 for name in stage.tables:
                     table = table_named(name)
                     if table.view:

@@ -10,6 +10,7 @@ import polars as pl
 
 from rotation_pipeline.allocation import tables as allocation
 from rotation_pipeline.backtest import tables as backtest
+from rotation_pipeline.backtest.stock_level import tables as stocks
 from rotation_pipeline.factors import tables as factors
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting import tables as forecasting
@@ -19,11 +20,10 @@ from rotation_pipeline.narratives import tables as narratives
 from rotation_pipeline.orchestration.reports import REPORT_READS, write_reports
 from rotation_pipeline.orchestration.stages import Frame, Stage, Work, first_month, to_pandas
 from rotation_pipeline.regimes import tables as regimes
+from rotation_pipeline.settings import Settings
 from rotation_pipeline.sources.base import KnowsTruth
 
 Outputs = Mapping[str, Frame]
-HMM = "hmm"
-"""The detector whose regimes the later stages use."""
 
 
 def _names(*tables: Table) -> tuple[str, ...]:
@@ -45,8 +45,27 @@ def _month_ends(daily: pd.DataFrame) -> pd.DataFrame:
 def _market(work: Work) -> pd.DataFrame:
     """Index state and filtered regime probabilities at each month end: index month."""
     state = _month_ends(work.pandas("intermediate.index_features")).set_index("month")
-    probabilities = work.pandas("marts.regimes", detector=HMM).set_index("month")
+    probabilities = work.pandas("marts.regimes", detector=work.settings.regimes.active).set_index("month")
     return pd.DataFrame(state.join(probabilities, how="left", rsuffix="_regime")[list(forecasting.MARKET_FEATURES)])
+
+
+def _replaced(work: Work, fetched: pl.DataFrame) -> list[str]:
+    """What to tell of months fetched before that the source delivers with other rows now."""
+    from rotation_pipeline.orchestration.consistency import span
+
+    key = ["table_name", "month"]
+    stored = work.table("raw.ingestions", back=0).select(*key, "sha256")
+    both = stored.join(fetched.select(*key, pl.col("sha256").alias("now")), on=key, how="left")
+    changed = both.filter(pl.col("sha256").ne_missing(pl.col("now"))).sort(key)
+    if not changed.height:
+        return []
+    tables = changed.group_by("table_name", maintain_order=True).agg("month").iter_rows()
+    named = "; ".join(f"raw.{name} of {span(months)}" for name, months in tables)
+    return [
+        f"the source {work.source.name} delivers other rows than those stored before: {named}. The new rows replace them. "
+        "Results of these months and later ones that this run does not compute are made of the old rows: compute all "
+        "months again (`rotation run` without --month and --stage)"
+    ]
 
 
 def ingest(work: Work) -> Outputs:
@@ -57,6 +76,7 @@ def ingest(work: Work) -> Outputs:
     members = {**settings.sanity.members, settings.universe.index_id: settings.universe.members}
     options = replace(settings.sanity, members=members)
     found = ingest_months(work.source, work.months, fetched_at=work.fetched_at, options=options)
+    work.notices += _replaced(work, found.ingestions)
     tables = {f"raw.{name}": frame for name, frame in found.tables.items()}
     if isinstance(work.source, KnowsTruth):
         # kept apart from everything the stages read or return: only tests and the recovery study look at it
@@ -73,17 +93,27 @@ def index_features(work: Work) -> Outputs:
     return {regimes.FEATURES.full_name: compute(to_pandas(daily), work.months)}
 
 
+def _exposure_months(settings: Settings) -> int:
+    """Months before the first one that hold the sessions the factors look back on."""
+    fewest = 18  # no month has fewer sessions but those of long holidays
+    return -(-settings.factors.lookback_sessions // fewest)
+
+
 def factor_exposures(work: Work) -> Outputs:
     """Exposures of every member."""
-    from rotation_pipeline.factors.exposures import compute_exposures, compute_raw_factors
+    from rotation_pipeline.factors.exposures import compute_exposures
+    from rotation_pipeline.factors.raw import bar_columns, compute_raw_factors, figure_columns
 
     options = work.settings.factors
-    back = -(-options.lookback_sessions // 18)  # no month has fewer than 18 sessions but those of long holidays
+    back = _exposure_months(work.settings)
     first = add_months(work.first, -back)
-    snapshot = work.table("intermediate.stock_snapshot", back=0)
-    universe = work.table("intermediate.universe", back=0)
+    figures = dict.fromkeys(("month", "asset_key", *figure_columns(), "total_market_value"))
+    snapshot = work.table("intermediate.stock_snapshot", back=0, order=(), columns=tuple(figures))
+    universe = work.table("intermediate.universe", back=0, order=())
     raw = compute_raw_factors(
-        work.table("intermediate.adjusted_bars", back=back, order=("asset_key", "day")),
+        work.warehouse.batches(
+            "intermediate.adjusted_bars", columns=bar_columns(), order=("day", "asset_key"), first=first, last=work.last
+        ),
         work.table("intermediate.index_daily", back=back),
         snapshot,
         universe,
@@ -254,6 +284,27 @@ def factor_backtest(work: Work) -> Outputs:
     return {backtest.BACKTEST.full_name: found}
 
 
+def attribution(work: Work) -> Outputs:
+    """Where the excess over equal weight came from, month by month."""
+    from rotation_pipeline.allocation.unscaled import unscaled_targets
+    from rotation_pipeline.backtest.decomposition import attribution_table
+
+    found = attribution_table(
+        work.pandas("marts.weights", back=1),
+        unscaled_targets(
+            work.pandas("marts.forecasts", back=1),
+            work.pandas("marts.expert_forecasts", back=1),
+            work.settings.allocation,
+        ),
+        work.pandas("marts.factor_longshort", back=0, kind="style"),
+        work.pandas("marts.backtest"),
+        work.pandas("marts.regimes", back=1, detector=work.settings.regimes.active),
+        work.months,
+        work.settings.backtest,
+    )
+    return {backtest.ATTRIBUTION.full_name: found}
+
+
 def backtest_measures(work: Work) -> Outputs:
     """Performance over all months so far, by regime, year and cost."""
     from rotation_pipeline.backtest.measure_table import measure_table
@@ -261,7 +312,7 @@ def backtest_measures(work: Work) -> Outputs:
     active = work.table("marts.books", strategy="rotation").filter(pl.col("active_share") > 0.0)["month"].to_list()
     found = measure_table(
         work.pandas("marts.backtest"),
-        work.pandas("marts.regimes", detector=HMM),
+        work.pandas("marts.regimes", detector=work.settings.regimes.active),
         active,
         work.months,
         work.settings.backtest,
@@ -273,9 +324,7 @@ def trials(work: Work) -> Outputs:
     """The configurations evaluated."""
     from rotation_pipeline.backtest.trials import trial_rows
 
-    shaping = work.settings.model_dump(
-        mode="json", exclude={"database": True, "output": True, "threads": True, "narratives": True, "sample": {"end"}}
-    )
+    shaping = work.settings.shaping_books()
     configurations = {name: {"strategy": name, **shaping} for name in allocation.STRATEGIES}
     found = trial_rows(work.pandas("marts.backtest"), configurations, work.months, work.settings.backtest)
     return {backtest.TRIALS.full_name: found}
@@ -291,6 +340,47 @@ def significance(work: Work) -> Outputs:
     return {backtest.SIGNIFICANCE.full_name: found}
 
 
+def stock_backtest(work: Work) -> Outputs:
+    """The weights traded as stocks, from the accounts of the month before."""
+    from rotation_pipeline.backtest.stock_level.engine import StockInputs, run_stock_level
+    from rotation_pipeline.backtest.stock_level.rows import Stored
+
+    inputs = StockInputs(
+        weights=work.table("marts.weights", back=1, strategy=list(stocks.STOCK_STRATEGIES)),
+        exposures=work.table("marts.factor_exposures", back=1, kind="style"),
+        snapshot=work.table("intermediate.stock_snapshot", back=1),
+        daily_bars=work.table("raw.daily_bars", back=1, order=("asset_key", "day")),
+        dividends=work.table("raw.dividends", back=0),
+        listings=work.table("raw.listings", back=0),
+        trading_days=work.table("raw.trading_days", back=1),
+    )
+    before = add_months(work.first, -1)
+    tables = (stocks.STOCK_BACKTEST, stocks.STOCK_POSITIONS, stocks.STOCK_LOTS)
+    stored = Stored(*(work.warehouse.read(table.full_name, first=before, last=before) for table in tables))
+    begin = first_month(work.settings, "sample")
+    found = run_stock_level(inputs, work.months, begin, stored, work.settings.stock_level)
+    return {
+        stocks.STOCK_BACKTEST.full_name: found.daily,
+        stocks.STOCK_ORDERS.full_name: found.orders,
+        stocks.STOCK_POSITIONS.full_name: found.positions,
+        stocks.STOCK_LOTS.full_name: found.lots,
+    }
+
+
+def stock_measures(work: Work) -> Outputs:
+    """What the stock-level books earned, cost and can hold."""
+    from rotation_pipeline.backtest.stock_level.measures import stock_measures as compute
+
+    found = compute(
+        work.table("marts.stock_backtest"),
+        work.table("marts.stock_orders"),
+        work.table("intermediate.index_monthly"),
+        work.months,
+        work.settings.backtest,
+    )
+    return {stocks.STOCK_MEASURES.full_name: found}
+
+
 def narrative_facts(work: Work) -> Outputs:
     """Everything a sentence may say."""
     from rotation_pipeline.narratives.facts import fact_table
@@ -301,7 +391,7 @@ def narrative_facts(work: Work) -> Outputs:
         books=work.pandas("marts.books", strategy="rotation"),
         forecasts=work.pandas("marts.forecasts"),
         longshort=work.pandas("marts.factor_longshort", kind="style"),
-        regimes=work.pandas("marts.regimes", detector=HMM),
+        regimes=work.pandas("marts.regimes", detector=work.settings.regimes.active),
         index_features=_month_ends(work.pandas("intermediate.index_features")),
         index_returns=work.pandas("intermediate.index_monthly").dropna(subset=["ret"]),
         backtest=work.pandas("marts.backtest", strategy=["rotation", "equal_weight"]),
@@ -312,8 +402,19 @@ def narrative_facts(work: Work) -> Outputs:
 def write_narratives(work: Work) -> Outputs:
     """Verified text in every language."""
     from rotation_pipeline.narratives.write import narrate
+    from rotation_pipeline.orchestration.writers import narrative_writer
 
-    found = narrate(work.pandas("marts.narrative_facts", back=0), work.months, work.settings.narratives)
+    settings = work.settings
+    facts = work.pandas("marts.narrative_facts", back=0)
+    with narrative_writer(settings.llm, work.warehouse, offline=work.offline) as writer:
+        found = narrate(
+            facts,
+            work.months,
+            settings.narratives,
+            writer,
+            workers=1 if writer is None else settings.llm.parallel_requests,
+            on_progress=work.progress,
+        )
     return {narratives.NARRATIVES.full_name: found}
 
 
@@ -325,40 +426,66 @@ def report(work: Work) -> Outputs:
 
 STAGES: tuple[Stage, ...] = (
     Stage("index_features", "market_data", "Rolling state of the benchmark index, each window from its own days only",
-          "history", _names(regimes.FEATURES), index_features, kinds=("python", "numba")),
+          "history", _names(regimes.FEATURES), index_features, kinds=("python", "numba"),
+          back=14),
     Stage("factor_exposures", "factors", "Eleven raw factors and five styles of every member at the month's last close",
-          "exposures", _names(factors.EXPOSURES), factor_exposures, reads=("raw.trading_days",), kinds=("python", "numba")),
+          "exposures", _names(factors.EXPOSURES), factor_exposures, reads=("raw.trading_days",), kinds=("python", "numba"),
+          back=_exposure_months, options=("factors",)),
     Stage("factor_returns", "factors", "Quintile long-short returns of groups formed at the close of the month before",
-          "styles", _names(factors.LONGSHORT, factors.GROUPS, factors.LONGSHORT_DAILY), factor_returns, kinds=("python", "numba")),
+          "styles", _names(factors.LONGSHORT, factors.GROUPS, factors.LONGSHORT_DAILY), factor_returns, kinds=("python", "numba"),
+          back=2, options=("factors",)),
     Stage("factor_evidence", "factors", "Information coefficients, coverage and persistence of every factor",
-          "styles", _names(factors.EVIDENCE), factor_evidence, kinds=("python", "numba")),
+          "styles", _names(factors.EVIDENCE), factor_evidence, kinds=("python", "numba"),
+          back=1),
     Stage("factor_summary", "factors", "Tear sheet of every series over all months so far",
-          "styles", _names(factors.SUMMARY), factor_summary),
-    Stage("market_regimes", "regimes", "Hidden Markov model and k-means, refitted each month on the past, filtered probabilities",
-          "history", _names(regimes.MODELS, regimes.REGIMES_TABLE), market_regimes, kinds=("python", "numba")),
+          "styles", _names(factors.SUMMARY), factor_summary,
+          back=None, options=("factors",)),
+    Stage("market_regimes", "regimes", "Five detectors, refitted each month on the past, filtered probabilities",
+          "history", _names(regimes.MODELS, regimes.REGIMES_TABLE), market_regimes, kinds=("python", "numba"),
+          back=None, own=1, options=("regimes",)),
     Stage("regime_evidence", "regimes", "Style returns by regime, with intervals and tests; the evidence may be that there is none",
-          "styles", _names(regimes.EVIDENCE, regimes.TESTS, regimes.TRANSITIONS, regimes.SUMMARY), regime_evidence),
+          "styles", _names(regimes.EVIDENCE, regimes.TESTS, regimes.TRANSITIONS, regimes.SUMMARY), regime_evidence,
+          reads=("intermediate.index_features",), back=None, options=("regimes",)),
     Stage("expert_forecasts", "forecasts", "Multi-task networks and simple experts, each fitted afresh on the months so far",
-          "styles", _names(forecasting.EXPERT_FORECASTS, forecasting.LATENT), expert_forecasts, kinds=("python", "pytorch")),
+          "styles", _names(forecasting.EXPERT_FORECASTS, forecasting.LATENT), expert_forecasts, kinds=("python", "pytorch"),
+          back=None, options=("forecasts", "network")),
     Stage("forecasts", "forecasts", "Mixture of experts anchored on zero tilt, weights from past errors only",
-          "styles", _names(forecasting.EXPERT_WEIGHTS, forecasting.FORECASTS), forecasts),
+          "styles", _names(forecasting.EXPERT_WEIGHTS, forecasting.FORECASTS), forecasts,
+          back=None, options=("forecasts",)),
     Stage("forecast_scores", "forecasts", "Out-of-sample quality of every expert and the mixture so far",
-          "styles", _names(forecasting.SCORES), forecast_scores),
+          "styles", _names(forecasting.SCORES), forecast_scores,
+          back=None, options=("forecasts",)),
     Stage("weights", "allocation", "Weights of the strategy and its baselines, with inertia and limits",
-          "weights", _names(allocation.WEIGHTS, allocation.BOOKS), weights),
+          "weights", _names(allocation.WEIGHTS, allocation.BOOKS), weights,
+          back=None, own=None, options=("allocation",)),
     Stage("factor_backtest", "backtest", "Returns of every book after both kinds of costs",
-          "sample", _names(backtest.BACKTEST), factor_backtest, reads=("intermediate.index_monthly",)),
+          "sample", _names(backtest.BACKTEST), factor_backtest, reads=("intermediate.index_monthly",),
+          back=None, own=1, options=("backtest",)),
+    Stage("attribution", "backtest", "Excess over equal weight split into forecast, risk scaling, inertia and costs, summing exactly",
+          "sample", _names(backtest.ATTRIBUTION), attribution,
+          back=None, options=("allocation", "backtest")),
     Stage("backtest_measures", "backtest", "Every measure over all months so far, with bootstrap intervals",
-          "sample", _names(backtest.MEASURES), backtest_measures, reads=("marts.books",)),
+          "sample", _names(backtest.MEASURES), backtest_measures, reads=("marts.books",),
+          back=None, options=("backtest",)),
     Stage("trials", "backtest", "Every configuration ever evaluated, counted for the deflated Sharpe ratio",
-          "sample", _names(backtest.TRIALS), trials),
+          "sample", _names(backtest.TRIALS), trials,
+          back=None, options=("universe", "source", "simulation", "sanity", "factors", "regimes", "forecasts", "network", "allocation", "backtest")),
     Stage("significance", "backtest", "Sharpe differences, probabilistic and deflated Sharpe ratios, corrected for many tests",
-          "sample", _names(backtest.SIGNIFICANCE), significance),
+          "sample", _names(backtest.SIGNIFICANCE), significance,
+          back=None, options=("backtest",)),
+    Stage("stock_backtest", "backtest", "The weights traded as stocks with real money: lots, limits, suspensions, fees, dividends and their tax",
+          "sample", _names(*stocks.STOCK_TABLES[:4]), stock_backtest, reads=("raw.trading_days",), kinds=("python", "numba"),
+          back=1, own=1, options=("stock_level",)),
+    Stage("stock_measures", "backtest", "Return, cost, turnover and capacity of the stock-level books over all months so far",
+          "sample", _names(stocks.STOCK_MEASURES), stock_measures,
+          back=None, options=("backtest",)),
     Stage("narrative_facts", "narratives", "The fact table: ranks, comparisons and hints included, so that a writer never computes",
           "sample", _names(narratives.FACTS), narrative_facts,
-          reads=("marts.books", "intermediate.index_monthly", "intermediate.index_features")),
+          reads=("marts.books", "intermediate.index_monthly", "intermediate.index_features"),
+          back=None, options=("narratives",)),
     Stage("narratives", "narratives", "Three to five sentences a month in Chinese and English, every number checked against its fact",
-          "sample", _names(narratives.NARRATIVES), write_narratives),
+          "sample", _names(narratives.NARRATIVES), write_narratives,
+          options=("narratives",)),
 )  # fmt: skip
 
 REPORT = Stage(
@@ -370,4 +497,6 @@ REPORT = Stage(
     report,
     reads=REPORT_READS,
     kinds=("python", "html"),
+    back=None,
+    options=("backtest",),
 )

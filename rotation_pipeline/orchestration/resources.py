@@ -9,7 +9,13 @@ from pathlib import Path
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from rotation_pipeline.orchestration.runner import make_source, record, refuse_another_sample, refuse_mixed_sources
+from rotation_pipeline.orchestration.runner import (
+    make_source,
+    prepare,
+    record,
+    refuse_another_sample,
+    refuse_mixed_sources,
+)
 from rotation_pipeline.orchestration.stages import Work
 from rotation_pipeline.settings import Settings, stored_settings
 from rotation_pipeline.warehouse.store import Warehouse, connect
@@ -46,5 +52,6 @@ class RotationResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # ge
         with self.warehouse() as warehouse:
             refuse_mixed_sources(warehouse, source)
             refuse_another_sample(warehouse, settings)
+            prepare(settings, source, months)
             run_id = record(warehouse, settings, source)
             yield Work(warehouse, settings, source, run_id, months)

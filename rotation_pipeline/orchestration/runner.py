@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from rotation_pipeline.orchestration.graph import missing_inputs, stages
-from rotation_pipeline.orchestration.stages import Outcome, Progress, Stage, Work, run_stage
-from rotation_pipeline.settings import Settings
-from rotation_pipeline.sources.base import Source
-from rotation_pipeline.warehouse.errors import MissingPartition, WarehouseError
+from rotation_pipeline.market.calendar import months_between
+from rotation_pipeline.orchestration.consistency import inspect
+from rotation_pipeline.orchestration.graph import stages
+from rotation_pipeline.orchestration.stages import Outcome, Stage, Work, run_stage
+from rotation_pipeline.settings import PLACES, Settings
+from rotation_pipeline.sources.base import Downloads, Source
+from rotation_pipeline.warehouse.errors import WarehouseError
 from rotation_pipeline.warehouse.models import models_folder
 from rotation_pipeline.warehouse.store import Warehouse
 
 PACKAGES = ("dagster", "duckdb", "hmmlearn", "numba", "numpy", "pandas", "polars", "scikit-learn", "scipy", "torch")
-NO_PART_IN_RESULTS = frozenset({"database", "output"})
-"""Settings that say where, not what: two runs that differ in them alone are the same run."""
 
 
 def make_source(settings: Settings) -> Source:
@@ -32,6 +33,11 @@ def make_source(settings: Settings) -> Source:
         if settings.source.path is None:
             raise WarehouseError("source.path is missing: the files source needs the folder it reads")
         return FilesSource(settings.source.path, settings.source.mapping)
+    if settings.source.name != "simulated":
+        from rotation_pipeline.sources.vendors import vendor_source
+
+        indices = (settings.universe.index_id,)
+        return vendor_source(settings.source.name, settings.cache_path, indices, settings.source.vendor)
     from rotation_pipeline.sources.simulated import SimulatedSource
 
     return SimulatedSource(settings.simulation)
@@ -39,10 +45,15 @@ def make_source(settings: Settings) -> Source:
 
 @cache
 def code_version() -> str:
-    """Package version and a hash of its Python and SQL."""
+    """Package version and a hash of its Python, SQL and prompts."""
     digest = hashlib.sha256()
     package = Path(__file__).resolve().parents[1]
-    for folder, pattern in ((package, "*.py"), (package, "*.sql"), (models_folder(), "*.sql")):
+    for folder, pattern in (
+        (package, "*.py"),
+        (package, "*.sql"),
+        (package, "prompts/*.toml"),
+        (models_folder(), "*.sql"),
+    ):
         for path in sorted(folder.rglob(pattern)):
             digest.update(path.relative_to(folder).as_posix().encode())
             digest.update(path.read_bytes())
@@ -56,35 +67,37 @@ def package_versions() -> dict[str, str]:
 
 
 def seeds_of(settings: Settings) -> dict[str, int]:
-    """Every seed in the settings, by its dotted name."""
+    """Every seed in the settings that shapes a result, by its dotted name."""
     found: dict[str, int] = {}
-    for group, values in settings.model_dump(mode="json").items():
+    for group, values in settings.shaping().items():
         if isinstance(values, dict):
             found |= {f"{group}.{name}": value for name, value in values.items() if name == "seed"}
     return found
 
 
-def record(warehouse: Warehouse, settings: Settings, source: Source) -> str:
-    """The run id: a hash of everything that shapes the results, remembered with what it stands for.
+def identify(settings: Settings, source: Source) -> tuple[str, dict[str, str]]:
+    """The run id, a hash of everything that shapes the results, and the facts it stands for.
 
-    It is no clock and no counter, so that equal inputs give equal bytes in every table.
+    It is no clock and no counter, so that equal inputs give equal bytes in every table. How far the sample goes shapes
+    no row: a month alone is the same run as the range it belongs to.
     """
-    shaping = {key: value for key, value in settings.model_dump(mode="json").items() if key not in NO_PART_IN_RESULTS}
+    remembered = settings.model_dump(mode="json", exclude={**dict.fromkeys(PLACES, True), "sample": {"end"}})
     facts = {
         "code_version": code_version(),
-        "settings": json.dumps(shaping, sort_keys=True),
+        "settings": json.dumps(remembered, sort_keys=True),
         "seeds": json.dumps(seeds_of(settings), sort_keys=True),
         "packages": json.dumps(package_versions(), sort_keys=True),
         "source": source.name,
         "source_kind": source.kind,
         "source_version": source.version,
     }
-    # how far the sample goes shapes no row: a month alone is the same run as the range it belongs to
-    identity = {
-        **facts,
-        "settings": json.dumps({**shaping, "sample": {**shaping["sample"], "end": None}}, sort_keys=True),
-    }
-    run_id = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    identity = {**facts, "settings": settings.shaping()}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16], facts
+
+
+def record(warehouse: Warehouse, settings: Settings, source: Source) -> str:
+    """The run id, remembered in the database with what it stands for."""
+    run_id, facts = identify(settings, source)
     warehouse.record_run(run_id, facts)
     return run_id
 
@@ -138,15 +151,33 @@ class Event:
     outcome: Outcome | None = None
 
 
-def require_inputs(stage: Stage, work: Work) -> None:
-    """Raise :class:`MissingPartition` naming the first input month that is not stored, and the remedy."""
-    for name, months in missing_inputs(stage, work):
-        raise MissingPartition(
-            f"{stage.name} needs {name} of {months[0]:%Y-%m}"
-            + (f" and {len(months) - 1} more months" if len(months) > 1 else "")
-            + f", which {'is' if len(months) == 1 else 'are'} not stored; run the stage that writes it for "
-            f"{months[0]:%Y-%m}..{months[-1]:%Y-%m} first"
-        )
+def require_inputs(stage: Stage, work: Work) -> list[str]:
+    """What one stage may build on (see :func:`~rotation_pipeline.orchestration.consistency.inspect`); its notices."""
+    _, facts = identify(work.settings, work.source)
+    return inspect(work.warehouse, work.settings, work.run_id, facts, [stage], work.months)
+
+
+def stages_named(only: Sequence[str] | None) -> list[Stage]:
+    """The stages called so, all without names, in the order of the graph. Raises WarehouseError for an unknown name."""
+    unknown = set(only or ()) - {stage.name for stage in stages()}
+    if unknown:
+        raise WarehouseError(f"there is no stage {sorted(unknown)}; stages are {', '.join(s.name for s in stages())}")
+    return [stage for stage in stages() if only is None or stage.name in only]
+
+
+def _log_warning(text: str) -> None:
+    logging.getLogger(__name__).warning(text)
+
+
+def prepare(
+    settings: Settings,
+    source: Source,
+    months: Sequence[date],
+    listen: Callable[[int, int, str], None] = lambda _done, _total, _next: None,
+) -> None:
+    """Let a source that downloads fetch what ``months`` and their sanity rules need; its version is known after that."""
+    if isinstance(source, Downloads):
+        source.prepare(months[0] - timedelta(days=settings.sanity.lookback_days), months[-1], listen)
 
 
 def run_graph(
@@ -157,16 +188,26 @@ def run_graph(
     only: Sequence[str] | None = None,
     source: Source | None = None,
     listen: Callable[[Event], None] = lambda _event: None,
+    warn: Callable[[str], None] = _log_warning,
+    fetching: Callable[[int, int, str], None] = lambda _done, _total, _next: None,
 ) -> list[Outcome]:
-    """Run the stages (all, or those named in ``only``) for ``months``; each stage is stored before the next begins."""
-    chosen = [stage for stage in stages() if only is None or stage.name in only]
-    unknown = set(only or ()) - {stage.name for stage in stages()}
-    if unknown:
-        raise WarehouseError(f"there is no stage {sorted(unknown)}; stages are {', '.join(s.name for s in stages())}")
+    """Run the stages (all, or those named in ``only``) for ``months``; each stage is stored before the next begins.
+
+    Before the first one begins, everything they will read is held against what is stored: a refusal changes nothing.
+    ``warn`` hears of rows of other code, packages or places the run builds on; ``fetching`` how a vendor's download goes on.
+    """
+    chosen = stages_named(only)
+    if list(months) != months_between(months[0], months[-1]):
+        raise WarehouseError("months must be consecutive: a write replaces all from the first to the last")
     used = source if source is not None else make_source(settings)
     refuse_mixed_sources(warehouse, used)
     refuse_another_sample(warehouse, settings)
-    run_id = record(warehouse, settings, used)
+    if any(stage.name == "raw_market_data" for stage in chosen):
+        prepare(settings, used, months, fetching)
+    run_id, facts = identify(settings, used)
+    for notice in inspect(warehouse, settings, run_id, facts, chosen, months):
+        warn(notice)
+    warehouse.record_run(run_id, facts)
     outcomes: list[Outcome] = []
     for position, stage in enumerate(chosen):
         listen(Event(stage, position, len(chosen)))
@@ -174,21 +215,9 @@ def run_graph(
         def progress(done: int, total: int, stage: Stage = stage, position: int = position) -> None:
             listen(Event(stage, position, len(chosen), done, total))
 
-        outcomes.append(_run(stage, warehouse, settings, used, run_id, months, progress))
+        work = Work(warehouse, settings, used, run_id, list(months), progress)
+        outcomes.append(run_stage(stage, work))
+        for notice in work.notices:
+            warn(notice)
         listen(Event(stage, position, len(chosen), outcome=outcomes[-1]))
-    warehouse.record_inputs(run_id, list(months))
     return outcomes
-
-
-def _run(
-    stage: Stage,
-    warehouse: Warehouse,
-    settings: Settings,
-    source: Source,
-    run_id: str,
-    months: Sequence[date],
-    progress: Progress,
-) -> Outcome:
-    work = Work(warehouse, settings, source, run_id, list(months), progress)
-    require_inputs(stage, work)
-    return run_stage(stage, work)

@@ -20,11 +20,13 @@ from rotation_pipeline.settings import Settings
 from rotation_pipeline.sources.base import Source
 from rotation_pipeline.warehouse.catalog import table_named
 from rotation_pipeline.warehouse.quality import Quality, check
-from rotation_pipeline.warehouse.store import Frame, Warehouse, as_stored
+from rotation_pipeline.warehouse.store import Execution, Frame, Warehouse, as_stored
 
 Begins = Literal["history", "exposures", "styles", "weights", "sample"]
 Group = Literal["market_data", "factors", "regimes", "forecasts", "allocation", "backtest", "narratives", "report"]
 Progress = Callable[[int, int], None]
+Back = int | None | Callable[[Settings], int]
+"""Months before the first one to compute: a number, one that settings decide, or None for all since a table begins."""
 
 
 def first_month(settings: Settings, begins: Begins) -> date:
@@ -49,7 +51,11 @@ class Work:
     months: list[date]
     progress: Progress = field(default=lambda _done, _total: None)
     artifacts: list[Path] = field(default_factory=list[Path])
+    notices: list[str] = field(default_factory=list[str])
+    """What a stage did without fault that its reader should know."""
     fetched_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
+    offline: bool = False
+    """Repeat what was stored of language models and ask none: a replay must not depend on who answers today."""
 
     @property
     def first(self) -> date:
@@ -108,6 +114,16 @@ class Stage:
     reads: tuple[str, ...] = ()
     """Tables read beside those its columns declare."""
     kinds: tuple[str, ...] = ("python",)
+    back: Back = 0
+    """How far before the first month it reads the tables of other stages."""
+    own: int | None = 0
+    """How far before the first month it reads its own tables."""
+    options: tuple[str, ...] = ()
+    """Groups of settings that shape its rows; ``sample`` always does."""
+
+    def reach(self, settings: Settings) -> int | None:
+        """``back`` under these settings."""
+        return self.back(settings) if callable(self.back) else self.back
 
     def months(self, settings: Settings, months: Sequence[date]) -> list[date]:
         """The months of a request this stage has rows of."""
@@ -144,8 +160,10 @@ def run_stage(stage: Stage, work: Work) -> Outcome:
         frames[name] = as_stored(table, computed[name], work.months)
         quality[name] = check(table, frames[name], work.months)
         quality[name].raise_if_failed()
-    written = work.warehouse.write(frames, work.months, work.run_id)
-    work.warehouse.record_execution(work.run_id, stage.name, written, work.months, started)
+    reach = stage.reach(work.settings)
+    reads_from = add_months(work.first, -reach) if reach is not None else work.settings.history_start
+    execution = Execution(stage.name, reads_from, started)
+    written = work.warehouse.write(frames, work.months, work.run_id, execution)
     return Outcome(
         stage.name, tuple(work.months), written, quality, frames, time.monotonic() - started, tuple(work.artifacts)
     )

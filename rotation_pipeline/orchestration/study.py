@@ -108,7 +108,7 @@ def _run_trial(settings_json: str, strength: float, seed: int) -> Trial:
             book = warehouse.read("marts.backtest", strategy="rotation")["net_return"].to_numpy()
             equal = warehouse.read("marts.backtest", strategy="equal_weight")["net_return"].to_numpy()
             held = warehouse.read("marts.books", strategy="rotation", first=first)["active_share"].to_numpy()
-            labels = warehouse.read("marts.regimes", first=first, detector="hmm")
+            labels = warehouse.read("marts.regimes", first=first, detector=settings.regimes.active)
             truth = warehouse.read("truth.regimes", first=first)
             both = labels.join(truth, on="month", suffix="_true")
     years = settings.backtest.periods_per_year

@@ -36,7 +36,7 @@ import pytest
 from conftest import small_settings
 
 from rotation_pipeline.factors.errors import TooFewNames
-from rotation_pipeline.market.calendar import month_last_day
+from rotation_pipeline.market.calendar import month_last_day, months_between
 from rotation_pipeline.market.identifiers import with_asset_id
 from rotation_pipeline.market.simulation import SimulationOptions, simulate
 from rotation_pipeline.orchestration.graph import stages
@@ -47,6 +47,8 @@ from rotation_pipeline.warehouse.errors import DiskFull, LayoutMismatch
 from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
 GOOD, BAD = [date(2013, 12, 1), date(2014, 1, 1)], date(2014, 2, 1)
+HISTORY = months_between(date(2011, 11, 1), date(2014, 1, 1))
+"""Market data goes back further than exposures."""
 MARKET = ["raw_market_data", "staging", "adjusted_bars", "fundamentals_as_of", "index_daily", "index_monthly",
           "stock_snapshot", "universe", "factor_exposures"]  # fmt: skip
 Frames = dict[str, pl.DataFrame]
@@ -79,7 +81,7 @@ def write(frames: Frames, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     base = tmp_path_factory.mktemp("world")
-    options = SimulationOptions(n_stocks=24, n_members=24, n_spare=15, start_month="2013-06")
+    options = SimulationOptions(n_stocks=24, n_members=24, n_spare=15, start_month="2011-10")
     market = simulate(options, BAD)
     frames = {
         name: with_asset_id(frame) if "asset_key" in frame.columns else frame for name, frame in market.tables.items()
@@ -88,8 +90,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     database = base / "good.duckdb"
     settings = settings_of(folder, database)
     with open_warehouse(database, threads=2) as warehouse:
-        run_graph(warehouse, settings, GOOD, only=MARKET)
-        assert all(warehouse.months(name) == GOOD for name in ("raw.daily_bars", "marts.factor_exposures"))
+        run_graph(warehouse, settings, HISTORY, only=MARKET)
+        assert warehouse.months("raw.daily_bars") == HISTORY
+        assert warehouse.months("marts.factor_exposures") == GOOD
     return World(frames, folder, database)
 
 
@@ -185,8 +188,9 @@ def test_the_sound_month_goes_through_and_is_found_faultless(attempt: Callable[[
     assert sound.findings().is_empty()
     sound.good_months_untouched()
     after = sound.after()
-    for name in ("raw.daily_bars", "intermediate.universe", "marts.factor_exposures"):
+    for name in ("intermediate.universe", "marts.factor_exposures"):
         assert {row[0] for row in after[name]} == {*GOOD, BAD}
+    assert {row[0] for row in after["raw.daily_bars"]} == {*HISTORY, BAD}
     kept = {name for stage in stages() if stage.name in MARKET for name in stage.tables}
     assert all(after[name] == [] for name in after if name not in kept)
 
@@ -246,7 +250,7 @@ def test_a_broken_delivery_is_refused(
 def test_months_the_source_lacks_are_refused(attempt: Callable[[Frames], Attempt]) -> None:
     late = attempt({})
     with pytest.raises(
-        ValueError, match=r"files serves 2013-06 to 2014-02 completely; asked for 2014-03, 2014-04 \(2 months"
+        ValueError, match=r"files serves 2011-10 to 2014-02 completely; asked for 2014-03, 2014-04 \(2 months"
     ):
         late.run([BAD, date(2014, 3, 1), date(2014, 4, 1)])
     assert late.after() == late.before
@@ -427,4 +431,4 @@ def test_a_full_disk_changes_nothing(attempt: Callable[[Frames], Attempt], monke
     assert len(written) == 5
     monkeypatch.undo()
     full.run(only=["raw_market_data"])
-    assert {row[0] for row in full.after()["raw.daily_bars"]} == {*GOOD, BAD}
+    assert {row[0] for row in full.after()["raw.daily_bars"]} == {*HISTORY, BAD}

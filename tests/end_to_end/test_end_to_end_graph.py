@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from conftest import small_settings
 
-from rotation_pipeline.market.calendar import add_months, months_between
+from rotation_pipeline.market.calendar import add_months, month_last_day, months_between
 from rotation_pipeline.market.schema import stored_name
 from rotation_pipeline.orchestration.graph import stages
 from rotation_pipeline.orchestration.replay import compare, spread, verify_leak_is_caught, verify_replay
@@ -113,13 +113,30 @@ def test_months_one_by_one_give_the_rows_of_the_backfill(settings: Settings, sto
                 assert compare(table, stored.read(name), warehouse.read(name)) == (0, ""), name
 
 
+def test_every_table_and_view_as_of_a_day_is_that_of_a_database_that_ends_there(
+    settings: Settings, stored: Warehouse, tmp_path: Path
+) -> None:
+    path = tmp_path / "until.duckdb"
+    shutil.copy(settings.database_path, path)
+    month = sample(settings)[-4]
+    with open_warehouse(path, threads=2) as until:
+        for name, table in catalog().items():
+            if not table.view:
+                until.execute(f"DELETE FROM {name} WHERE month > ?", [month])
+        for name, table in catalog().items():
+            stood = stored.as_of(name, month_last_day(month))
+            assert compare(table, stood, until.read(name)) == (0, ""), name
+            assert stood.height < stored.read(name).height or not stood.height, name
+
+
 def test_a_month_whose_predecessor_is_missing_is_refused_by_name(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "gap.duckdb"
     chosen = settings.model_copy(update={"database": path, "output": tmp_path})
     with open_warehouse(path, threads=2) as warehouse:
-        with pytest.raises(MissingPartition, match=r"factor_exposures needs intermediate\.\w+ of 2014-05"):
+        with pytest.raises(MissingPartition, match=r"factor_exposures needs intermediate\.\w+ of .*2014-05"):
             run_graph(warehouse, chosen, [date(2014, 5, 1)], only=["factor_exposures"])
         assert warehouse.count("marts.factor_exposures") == 0
+        assert warehouse.execute("SELECT * FROM meta.runs") == []
 
 
 def test_two_markets_never_share_a_file(settings: Settings, tmp_path: Path) -> None:

@@ -134,11 +134,16 @@ def test_a_range_in_dagster_equals_the_command_line(
     checks = result.get_asset_check_evaluations()
     assert checks
     assert all(check.passed for check in checks)
-    bars = next(item for item in result.asset_materializations_for_node("adjusted_bars"))
-    assert bars.metadata["dagster/partition_row_count"].value > 0
+    *earlier, bars = result.asset_materializations_for_node("adjusted_bars")
+    assert [item.partition for item in (*earlier, bars)] == [month.isoformat() for month in months]
+    with open_warehouse(tmp_path / "dagster.duckdb", read_only=True) as got:
+        stored = got.read("intermediate.adjusted_bars")
+    assert {item.metadata["rows"].value for item in (*earlier, bars)} == {stored.height}
+    assert bars.metadata["dagster/partition_row_count"].value == stored.filter(stored["month"] == months[-1]).height > 0
+    assert not any("dagster/column_lineage" in item.metadata for item in earlier)
     lineage = bars.metadata["dagster/column_lineage"].value
     assert {dep.column_name for dep in lineage.deps_by_column["adj_close"]} == {"close", "adj_factor"}
-    features = next(item for item in result.asset_materializations_for_node("index_features"))
+    *_, features = result.asset_materializations_for_node("index_features")
     assert "data:image/svg+xml" in features.metadata["plot"].value
 
 
@@ -171,6 +176,46 @@ def test_a_month_without_its_inputs_fails_with_the_remedy(
     assert "intermediate.index_daily" in str(failure.step_failure_data.error)
     with open_warehouse(tmp_path / "empty.duckdb", read_only=True) as warehouse:
         assert warehouse.count("intermediate.index_features") == 0
+
+
+def test_a_month_whose_earlier_months_are_missing_fails_and_stores_nothing(
+    settings: Settings, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.duckdb"
+    shutil.copy(settings.database_path, copy)
+    month = settings.sample.last
+    with open_warehouse(copy) as warehouse:
+        warehouse.execute("UPDATE meta.executions SET last_month = DATE '2015-03-01' WHERE first_month < last_month")
+        before = warehouse.read("intermediate.index_features")
+    chosen = settings.model_copy(update={"database": copy})
+    result = materialize(chosen, instance, ["index_features"], month, month, raise_on_error=False)
+    failure = next(event for event in result.all_events if event.is_step_failure)
+    told = str(failure.step_failure_data.error)
+    assert "index_features needs intermediate.index_daily of 2015-04 … 2015-06 (3 months)" in told
+    with open_warehouse(copy, read_only=True) as warehouse:
+        assert warehouse.read("intermediate.index_features").equals(before)
+
+
+def test_a_partition_of_other_settings_fails_and_what_was_read_is_logged(
+    settings: Settings, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.duckdb"
+    shutil.copy(settings.database_path, copy)
+    month = settings.sample.last
+    with open_warehouse(copy) as warehouse:
+        warehouse.execute("DELETE FROM meta.run_inputs")
+    same = settings.model_copy(update={"database": copy})
+    assert materialize(same, instance, ["index_daily"], month, month).success
+    with open_warehouse(copy, read_only=True) as warehouse:
+        logged = warehouse.execute("SELECT DISTINCT month FROM meta.run_inputs ORDER BY month")
+        assert logged == [(date(2015, 5, 1),), (month,)]
+    other = small_settings(tmp_path, universe={"members": 29}).model_copy(update={"database": copy})
+    result = materialize(other, instance, ["index_daily"], month, month, raise_on_error=False)
+    failure = next(event for event in result.all_events if event.is_step_failure)
+    told = str(failure.step_failure_data.error)
+    assert "index_daily: raw." in told
+    assert "universe.members = 30 (now 29)" in told
+    assert "--database FILE" in told
 
 
 def test_a_partition_that_breaks_its_definition_fails_its_check_and_stores_nothing(

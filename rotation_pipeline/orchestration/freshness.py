@@ -1,0 +1,209 @@
+"""Do the stored results of a month belong together? A report and a verdict are made of one set of settings, data and code.
+
+What a run builds on is held against its settings before it begins (see ``consistency.py``); what it leaves behind is
+looked at here: new weights beside a backtest of the old ones, data replaced under results that were made of the old
+data, other settings at the command line than those the results were made with.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, TypeVar
+
+from rotation_pipeline.orchestration.consistency import TOLD, flattened, span
+from rotation_pipeline.orchestration.graph import inputs_of, producers, shaped_by, stages
+from rotation_pipeline.orchestration.stages import first_month
+from rotation_pipeline.settings import Settings, shaping
+from rotation_pipeline.warehouse.catalog import table_named
+from rotation_pipeline.warehouse.errors import MissingPartition, StaleResults, WarehouseError
+from rotation_pipeline.warehouse.store import Warehouse
+
+Value = TypeVar("Value")
+SHOWN = 3
+"""Reasons and values named in one message; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A stage whose stored rows do not belong to the results asked for, why, and what to set to recompute them."""
+
+    stage: str
+    why: str
+    values: Mapping[str, object]
+
+
+def _results() -> list[str]:
+    """Stored tables of every stage but the ingestion, in the order of the graph."""
+    return [
+        name
+        for stage in stages()
+        for name in stage.tables
+        if not table_named(name).view and table_named(name).schema != "raw"
+    ]
+
+
+def run_of_results(warehouse: Warehouse, month: date) -> dict[str, Any]:
+    """The run, as :meth:`Warehouse.runs` gives it, that wrote results of ``month`` last; an ingestion alone does not count.
+
+    Raises WarehouseError if no run did.
+    """
+    logged = warehouse.last_written(month)
+    writes = [logged[name] for name in _results() if name in logged]
+    if not writes:
+        raise WarehouseError(f"{warehouse.path} holds no results of {month:%Y-%m}; `rotation run` makes them")
+    _, run_id = max(writes)
+    run = next(run for run in warehouse.runs() if run["run_id"] == run_id)
+    settings = json.loads(run["settings"])
+    settings["sample"]["end"] = max(f"{month:%Y-%m}", settings["sample"]["start"])
+    return {**run, "settings": json.dumps(settings, sort_keys=True), "packages": json.loads(run["packages"])}
+
+
+def stale(warehouse: Warehouse, settings: Settings, month: date, whole: Collection[str]) -> list[Stale]:
+    """Stages whose rows of ``month`` a report under ``settings`` must not show, each once, in the order of the graph.
+
+    ``whole``: tables of which the report shows all months up to ``month``; of the others that month counts. A stage is
+    stale if its rows were computed with settings that shape them and differ from ``settings``; if a stage it builds on
+    was computed later by other code or packages; or if raw data it was made of have been replaced since.
+    """
+    runs = {run["run_id"]: run for run in warehouse.runs()}
+    ledger, logged = warehouse.written(), warehouse.last_written(month)
+    asked = flattened(settings.shaping())
+    names = [name for name in _results() if name in logged]
+    replaced = _replaced(warehouse, {run for _, run in (logged[name] for name in names)}, month)
+    found: dict[str, Stale] = {}
+    for name in names:
+        stage = producers()[name].name
+        months = [when for when in ledger[name] if when <= month] if name in whole else [month]
+        writers = dict.fromkeys(ledger[name][when] for when in sorted(months))
+        place, run_id = logged[name]
+        for writer in writers:
+            values = _different(flattened(shaping(json.loads(runs[writer]["settings"]))), asked, shaped_by(name))
+            if values:
+                why = ", ".join(f"{key} = {old} (now {new})" for key, (old, new) in _few(values).items())
+                new_values = {key: new for key, (_, new) in values.items()}
+                found.setdefault(stage, Stale(stage, f"with {why}{_rest(values)}", new_values))
+        later = [other for other in _upstream(name) if other in logged and logged[other][0] > place]
+        changed = [producers()[other].name for other in later if _other_code(runs[logged[other][1]], runs[run_id])]
+        if changed:
+            found.setdefault(stage, Stale(stage, f"before {', '.join(_few(dict.fromkeys(changed)))} by other code", {}))
+        if run_id in replaced:
+            found.setdefault(stage, Stale(stage, f"before {replaced[run_id]} changed", {}))
+    order = [stage.name for stage in stages()]
+    return sorted(found.values(), key=lambda one: order.index(one.stage))
+
+
+def require_fresh(
+    warehouse: Warehouse, settings: Settings, month: date, reads: Collection[str], whole: Collection[str]
+) -> None:
+    """Raise :class:`StaleResults` naming every stale stage, why, and the command that recomputes them.
+
+    ``reads``: tables the report shows, ``whole``: those of them of which it shows every month. Raises
+    :class:`MissingPartition` if a stage that writes one of them was not run for ``month``.
+    """
+    logged = warehouse.last_written(month)
+    lacking = [
+        stage.name
+        for stage in stages()
+        if month >= first_month(settings, stage.begins)
+        and any(name in reads and not table_named(name).view and name not in logged for name in stage.tables)
+    ]
+    if lacking:
+        raise MissingPartition(
+            f"There is no report of {month:%Y-%m}: {', '.join(lacking)} {'was' if len(lacking) == 1 else 'were'} not run "
+            f"for it. `{command(warehouse, settings, month, lacking)}` runs "
+            f"{'it' if len(lacking) == 1 else 'them'}"
+        )
+    found = stale(warehouse, settings, month, whole)
+    if found:
+        raise StaleResults(told(warehouse, settings, month, found))
+
+
+def told(warehouse: Warehouse, settings: Settings, month: date, found: Sequence[Stale]) -> str:
+    """What is stale and why, and the command that recomputes it."""
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        reasons.setdefault(one.why, []).append(one.stage)
+    parts = [f"{', '.join(stages_of)}, computed {why}" for why, stages_of in _few(reasons).items()]
+    values = {key: value for one in found for key, value in one.values.items()}
+    names = [one.stage for one in found]
+    everything = any(stage.group == "market_data" and stage.name in names for stage in stages())
+    last = max([month, *warehouse.months("marts.backtest")])
+    line = command(warehouse, settings, last, [] if everything else names, values)
+    return (
+        f"The stored results up to {month:%Y-%m} do not belong together, so no verdict and no report are made of them. "
+        f"Stale: {'; '.join(parts)}{_rest(reasons)}. Nothing was changed. `{line}`, with the settings otherwise as "
+        f"they are, recomputes {'everything' if everything else 'them'}; then `rotation report --database {warehouse.path}`"
+    )
+
+
+def command(
+    warehouse: Warehouse,
+    settings: Settings,
+    last: date,
+    names: Sequence[str],
+    values: Mapping[str, object] | None = None,
+) -> str:
+    """The command line that runs the stages (all without names) up to ``last`` under ``settings``."""
+    words = ["rotation run", f"--database {warehouse.path}"]
+    if settings.source.name != "simulated":
+        words.append(f"--source {settings.source.name}")
+        words += [f"--path {settings.source.path}"] if settings.source.path is not None else []
+    words.append(f"--from {settings.sample.start} --to {last:%Y-%m}")
+    words += [f"--stage {name}" for name in names]
+    words += [f"--set {shlex.quote(f'{key}={value}')}" for key, value in (values or {}).items()]
+    return " ".join(words)
+
+
+def _different(
+    stored: Mapping[str, object], asked: Mapping[str, object], groups: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """Settings of the groups that differ: name → (as stored, as asked)."""
+    return {
+        key: (_text(stored[key]), _text(value))
+        for key, value in asked.items()
+        # a setting the other run did not have yet is a change of code
+        if key.partition(".")[0] in groups and key in stored and stored[key] != value and not key.startswith(TOLD)
+    }
+
+
+def _other_code(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return (one["code_version"], one["packages"]) != (other["code_version"], other["packages"])
+
+
+def _upstream(name: str) -> set[str]:
+    """Result tables a table is computed from, at any distance."""
+    found: set[str] = set()
+    waiting = list(inputs_of(producers()[name]))
+    while waiting:
+        source = waiting.pop()
+        if source not in found and table_named(source).schema != "raw":
+            found.add(source)
+            waiting += inputs_of(producers()[source])
+    return found
+
+
+def _replaced(warehouse: Warehouse, run_ids: Collection[str], month: date) -> dict[str, str]:
+    """Runs some of whose raw data up to ``month`` have other rows now, with which."""
+    by_run: dict[str, dict[str, list[date]]] = {}
+    for run_id, table, when in warehouse.restated(sorted(run_ids), month):
+        by_run.setdefault(run_id, {}).setdefault(table, []).append(when)
+    return {
+        run_id: ", ".join(f"raw.{table} of {span(months)}" for table, months in _few(tables).items()) + _rest(tables)
+        for run_id, tables in by_run.items()
+    }
+
+
+def _few(named: Mapping[str, Value]) -> dict[str, Value]:
+    return dict(list(named.items())[:SHOWN])
+
+
+def _rest(named: Collection[str]) -> str:
+    return f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
