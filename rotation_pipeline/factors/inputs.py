@@ -7,12 +7,14 @@ from datetime import date
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
 from rotation_pipeline.factors.errors import BadInput, MissingInput
 from rotation_pipeline.factors.statistics import Floats
 
 Days = NDArray[np.datetime64]
+Int32s = NDArray[np.int32]
 
 
 def as_days(days: Sequence[date] | NDArray[np.datetime64]) -> Days:
@@ -48,30 +50,72 @@ def floats(frame: pl.DataFrame, name: str) -> Floats:
     return values
 
 
-def members_of(universe: pl.DataFrame, months: Sequence[date]) -> pl.DataFrame:
-    """The universe's rows of ``months``, sorted by month and asset; raises where a month has none or a row is twice."""
-    require_columns(
-        universe, "intermediate.universe", ("month", "asset_key", "in_estimation", "in_tradable", "industry")
-    )
-    rows = universe.filter(pl.col("month").is_in(list(months))).sort("month", "asset_key")
-    absent = sorted(set(months) - set(rows["month"].unique().to_list()))
+def _rises(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
+    return bool(((first[1:] > first[:-1]) | ((first[1:] == first[:-1]) & (second[1:] > second[:-1]))).all())
+
+
+def _of_months(frame: pl.DataFrame, table: str, months: Sequence[date], columns: Sequence[str]) -> pl.DataFrame:
+    """Rows of ``months``, sorted by month and asset; raises where a month has none or a row is twice."""
+    stamps = frame["month"].unique().to_list() if frame.height else []
+    absent = sorted(set(months) - set(stamps))
     if absent:
-        raise MissingInput(f"intermediate.universe has no row for {absent[0]:%Y-%m} ({len(absent)} such months)")
-    require_sorted(rows, "intermediate.universe", ("month", "asset_key"))
+        raise MissingInput(f"{table} has no row for {absent[0]:%Y-%m} ({len(absent)} such months)")
+    rows = frame.select("month", "asset_key", *columns)
+    if len(stamps) > len(set(months)):
+        rows = rows.filter(pl.col("month").is_in(list(months)))
+    if not _rises(rows["month"].to_physical().to_numpy(), rows["asset_key"].to_numpy()):
+        rows = rows.sort("month", "asset_key")
+        require_sorted(rows, table, ("month", "asset_key"))
     return rows
 
 
-def with_snapshot(rows: pl.DataFrame, snapshot: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    require_columns(snapshot, "intermediate.stock_snapshot", ("month", "asset_key", *columns))
-    wanted = rows["month"].unique().to_list()
-    right = (
-        snapshot.filter(pl.col("month").is_in(wanted)).select("month", "asset_key", *columns).sort("month", "asset_key")
+def members_of(
+    universe: pl.DataFrame,
+    months: Sequence[date],
+    columns: Sequence[str] = ("in_estimation", "in_tradable", "industry"),
+) -> pl.DataFrame:
+    """The universe's rows of ``months``, sorted by month and asset; raises where a month has none or a row is twice."""
+    require_columns(universe, "intermediate.universe", ("month", "asset_key", *columns))
+    return _of_months(universe, "intermediate.universe", months, columns)
+
+
+@njit(cache=True)
+def _matches(month: Int32s, key: Int32s, other_month: Int32s, other_key: Int32s) -> NDArray[np.int64]:
+    """Row of the other table with the same month and key, −1 for none; both sorted by month and key."""
+    out = np.full(month.size, -1, np.int64)
+    j = 0
+    for i in range(month.size):
+        while j < other_month.size and (
+            other_month[j] < month[i] or (other_month[j] == month[i] and other_key[j] < key[i])
+        ):
+            j += 1
+        if j < other_month.size and other_month[j] == month[i] and other_key[j] == key[i]:
+            out[i] = j
+    return out
+
+
+def snapshot_of(members: pl.DataFrame, snapshot: pl.DataFrame, columns: Sequence[str]) -> dict[str, Floats]:
+    """Figures of each member at its month end, NaN where unknown or without a row, each of shape (members,).
+
+    Args:
+        members: month, asset_key, sorted. snapshot: intermediate.stock_snapshot of these months.
+    """
+    table = "intermediate.stock_snapshot"
+    require_columns(snapshot, table, ("month", "asset_key", *columns))
+    right = _of_months(snapshot, table, members["month"].unique().to_list(), columns)
+    at = _matches(
+        *(
+            frame[name].to_physical().cast(pl.Int32).to_numpy()
+            for frame in (members, right)
+            for name in ("month", "asset_key")
+        )
     )
-    require_sorted(right, "intermediate.stock_snapshot", ("month", "asset_key"))
-    absent = sorted(set(wanted) - set(right["month"].unique().to_list()))
-    if absent:
-        raise MissingInput(f"intermediate.stock_snapshot has no row for {absent[0]:%Y-%m} ({len(absent)} such months)")
-    return rows.join(right, on=["month", "asset_key"], how="left", maintain_order="left")
+    whole = bool((at == np.arange(at.size)).all()) and at.size == right.height
+    out: dict[str, Floats] = {}
+    for name in columns:
+        values = floats(right, name)
+        out[name] = values if whole else np.where(at >= 0, values[np.maximum(at, 0)], np.nan)
+    return out
 
 
 def ordered_months(months: Sequence[date]) -> list[date]:

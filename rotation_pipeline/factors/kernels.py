@@ -9,6 +9,8 @@ A security that does not trade at the month end keeps the value of its last own 
 Windows are counted back from that day.
 
 Deviations are taken in two passes around the window's own mean: running sums lose 3–4e-5 on nearly constant prices.
+A stock that traded on every session of its beta window shares the index's deviations with all others; the rest pair
+each own day with the index over the same span.
 """
 
 from __future__ import annotations
@@ -19,198 +21,331 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from rotation_pipeline.factors import lanes
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Sessions = NDArray[np.int32]
 RSI_PERIOD = 14
 VOLATILITY_WINDOW = 60
+_MONTH = 24
+"""Changes a calendar month's block has room for: no month has more sessions than 23."""
+_SEED = 40
+"""Changes the first block of a window has room for: the seed's and those of the rest of its month."""
+LEAD = 48
+"""Rows of numbers before each security's, so that a block that is filled from the right may begin before them."""
+_BLOCKS = 28
+"""Calendar months a window of whole months is added up over at once."""
 
 
 @njit(cache=True)
-def spans_of_index(session: Ints, start: Ints, stop: Ints, index_return: Floats) -> Floats:
-    """Index return over the span of each row's own return, shape (rows,).
+def spans_of_index(session: Sessions, first: int, last: int, index_return: Floats) -> Floats:
+    """Index return over the span of each own return of one asset's rows [first, last), shape (last − first,).
 
     A stock's return on its resumption day spans the suspension, so its partner is the index compounded over the same
-    sessions (previous own day, this day]. NaN for a security's first row and where an index return is missing.
+    sessions (previous own day, this day]. NaN for the first row and where an index return is missing.
 
     Args:
         session: number of each row's session, rising inside an asset, shape (rows,).
-        start, stop: rows [start, stop) of each asset, shape (assets,).
         index_return: simple return of the index by session number, NaN if unknown, shape (sessions,).
     """
-    out = np.full(session.size, np.nan)
-    for asset in range(start.size):
-        for row in range(start[asset] + 1, stop[asset]):
-            before, now = session[row - 1], session[row]
-            if now == before + 1:
-                out[row] = index_return[now]
-            else:
-                level = 1.0
-                for s in range(before + 1, now + 1):
-                    level *= 1.0 + index_return[s]
-                out[row] = level - 1.0
+    out = np.full(last - first, np.nan)
+    for row in range(first + 1, last):
+        before, now = session[row - 1], session[row]
+        if now == before + 1:
+            out[row - first] = index_return[now]
+        else:
+            level = 1.0
+            for s in range(before + 1, now + 1):
+                level *= 1.0 + index_return[s]
+            out[row - first] = level - 1.0
     return out
 
 
 @njit(cache=True)
-def _row_bounds(session: Ints, first: int, last: int, opens: Ints, closes: Ints) -> tuple[Ints, Ints]:
-    """Rows [low, high) of one asset inside each window of sessions [opens, closes]; windows rise."""
-    n = opens.size
-    low, high = np.empty(n, np.int64), np.empty(n, np.int64)
-    a, b = first, first
-    for m in range(n):
-        while a < last and session[a] < opens[m]:
-            a += 1
-        while b < last and session[b] <= closes[m]:
-            b += 1
-        low[m], high[m] = a, b
-    return low, high
+def _place(session: Sessions, first: int, last: int, guess: int, wanted: int) -> int:
+    """First row of [first, last) whose session is ``wanted`` or later, looked for from a good guess."""
+    row = min(max(guess, first), last)
+    while row > first and session[row - 1] >= wanted:
+        row -= 1
+    while row < last and session[row] < wanted:
+        row += 1
+    return row
 
 
 @njit(cache=True)
-def _momentum(price: Floats, low: int, high: int, n: int, fewest: int) -> float:
-    steps = min(n, high - low - 1)
-    if steps < fewest or steps < 1:
-        return np.nan
-    return price[high - 1] / price[high - 1 - steps] - 1.0
+def trading(session: Sessions, start: Ints, stop: Ints, wanted: Ints) -> NDArray[np.bool_]:
+    """Whether some asset has a row of each wanted session, shape (wanted,)."""
+    out = np.zeros(wanted.size, np.bool_)
+    for asset in range(start.size):
+        row = start[asset]
+        for m in range(wanted.size):
+            if not out[m]:
+                row = _place(session, start[asset], stop[asset], row, wanted[m])
+                out[m] = row < stop[asset] and session[row] == wanted[m]
+    return out
 
 
 @njit(cache=True)
-def _known(first: int, last: int, a: Floats, b: Floats) -> tuple[Ints, Floats, Floats]:
-    """Rows [first, last) where both are known, packed; and how many lie before each row, shape (last − first + 1,)."""
-    before = np.empty(last - first + 1, np.int64)
-    x, y = np.empty(last - first), np.empty(last - first)
+def _row_bounds(session: Sessions, first: int, last: int, bounds: Ints, out: Ints) -> None:
+    """First row at or after each of the rising session numbers ``bounds``."""
+    row, before = first, session[first]
+    for m in range(bounds.size):
+        row = _place(session, first, last, row + bounds[m] - before, bounds[m])
+        before = bounds[m]
+        out[m] = row
+
+
+@njit(cache=True)
+def _known(a: Floats, b: Floats) -> tuple[Ints, Floats, Floats]:
+    """Entries where both are known, packed; and how many lie before each entry, shape (n + 1,)."""
+    before = np.empty(a.size + 1, np.int64)
+    x, y = np.empty(a.size), np.empty(a.size)
     count = 0
-    for row in range(first, last):
-        before[row - first] = count
-        if not (np.isnan(a[row]) or np.isnan(b[row])):
-            x[count], y[count] = a[row], b[row]
+    for i in range(a.size):
+        before[i] = count
+        if not (np.isnan(a[i]) or np.isnan(b[i])):
+            x[count], y[count] = a[i], b[i]
             count += 1
-    before[last - first] = count
+    before[a.size] = count
     return before, x, y
 
 
 @njit(cache=True)
-def _means(a: Floats, b: Floats) -> tuple[float, float]:
-    """Means of two windows of one length, four sums side by side from the windows' own start."""
-    s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
-    full = a.size // 4
-    for k in range(full):
-        i = 4 * k
-        s0, s1, s2, s3 = s0 + a[i], s1 + a[i + 1], s2 + a[i + 2], s3 + a[i + 3]
-        t0, t1, t2, t3 = t0 + b[i], t1 + b[i + 1], t2 + b[i + 2], t3 + b[i + 3]
-    for i in range(4 * full, a.size):
-        s0, t0 = s0 + a[i], t0 + b[i]
-    return ((s0 + s1) + (s2 + s3)) / a.size, ((t0 + t1) + (t2 + t3)) / a.size
+def _deviation(x: int, n: int) -> float:
+    """Sample standard deviation of n numbers from address x on, at least 2; NaN if one of them is."""
+    return math.sqrt(lanes.squares(x, n, lanes.total(x, n) / n) / (n - 1))
 
 
 @njit(cache=True)
-def _products(a: Floats, b: Floats) -> tuple[float, float]:
-    """Σ (a − ā)² and Σ (a − ā)(b − b̄) in a second pass, four sums side by side."""
-    ma, mb = _means(a, b)
-    s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
-    full = a.size // 4
-    for k in range(full):
-        i = 4 * k
-        d0, d1, d2, d3 = a[i] - ma, a[i + 1] - ma, a[i + 2] - ma, a[i + 3] - ma
-        s0, s1, s2, s3 = s0 + d0 * d0, s1 + d1 * d1, s2 + d2 * d2, s3 + d3 * d3
-        t0, t1 = t0 + d0 * (b[i] - mb), t1 + d1 * (b[i + 1] - mb)
-        t2, t3 = t2 + d2 * (b[i + 2] - mb), t3 + d3 * (b[i + 3] - mb)
-    for i in range(4 * full, a.size):
-        d0 = a[i] - ma
-        s0, t0 = s0 + d0 * d0, t0 + d0 * (b[i] - mb)
-    return (s0 + s1) + (s2 + s3), (t0 + t1) + (t2 + t3)
+def _slope(x: int, y: int, n: int) -> float:
+    """Least-squares slope of n numbers from address y on, on those from x on; NaN if one of them is.
 
-
-@njit(cache=True)
-def _deviation(x: Floats, fewest: int) -> float:
-    """Sample standard deviation of a window."""
-    if x.size < max(fewest, 2):
-        return np.nan
-    return math.sqrt(_products(x, x)[0] / (x.size - 1))
-
-
-@njit(cache=True)
-def _slope(x: Floats, y: Floats, fewest: int) -> float:
-    """Least-squares slope of y on x over a window."""
-    if x.size < fewest:
-        return np.nan
-    sxx, sxy = _products(x, y)
+    Σ (x − x̄) y needs no mean of y: the deviations of x add up to nothing.
+    """
+    sxx, sxy = lanes.products(x, y, n, lanes.total(x, n) / n)
     return sxy / sxx if sxx > 0.0 else np.nan
 
 
 @njit(cache=True)
-def _averages(price: Floats, first: int, last: int, up: float, down: float) -> tuple[float, float]:
-    """Wilder's averages carried over the changes that end at rows [first, last)."""
-    keep, take = (RSI_PERIOD - 1.0) / RSI_PERIOD, 1.0 / RSI_PERIOD
-    for row in range(first, last):
-        change = price[row] - price[row - 1]
-        up = up * keep + max(change, 0.0) * take
-        down = down * keep + max(-change, 0.0) * take
-    return up, down
+def _index_windows(index_return: Floats, closes: Ints, n: int) -> tuple[Floats, Floats]:
+    """Deviations of the ``n`` index returns up to each month end from their mean, one month after the other, and the
+    sums of their squares; the latter NaN where there are not so many or one is unknown."""
+    out, squares = np.zeros(closes.size * n), np.full(closes.size, np.nan)
+    for m in range(closes.size):
+        start = closes[m] + 1 - n
+        if start < 0:
+            continue
+        centre = lanes.total(lanes.address(index_return, start), n) / n
+        for i in range(n):
+            out[m * n + i] = index_return[start + i] - centre
+        squares[m] = lanes.dot(lanes.address(out, m * n), lanes.address(out, m * n), n)
+    return out, squares
+
+
+# ---------------------------------------------------------------------- Wilder's averages
 
 
 @njit(cache=True)
-def _seed(price: Floats, row: int, n: int) -> tuple[float, float]:
-    """Simple means of the gains and losses of the ``n`` changes that end at ``row``."""
-    gains = losses = 0.0
-    for r in range(row - n + 1, row + 1):
-        change = price[r] - price[r - 1]
-        gains += max(change, 0.0)
-        losses += max(-change, 0.0)
-    return gains / n, losses / n
+def _weights(n: int) -> tuple[Floats, Floats, Floats]:
+    """Share of Wilder's average left after 0 … n−1 changes; weights of the changes of a block of k (row k), and of a
+    window's first block: 14 changes of the seed and the k of the rest of its month. Blocks are filled from the right;
+    what they hold beyond their changes has no weight. A last row of equal weights follows.
+    """
+    left = np.empty(n)
+    left[0] = 1.0
+    for k in range(1, n):
+        left[k] = left[k - 1] * ((RSI_PERIOD - 1.0) / RSI_PERIOD)
+    block, seed = np.zeros((_MONTH, _MONTH)), np.zeros((_MONTH + 1, _SEED))
+    for k in range(_MONTH):
+        for i in range(k):
+            block[k, _MONTH - 1 - i] = left[i] / RSI_PERIOD
+            seed[k, _SEED - 1 - i] = left[i] / RSI_PERIOD
+        for i in range(RSI_PERIOD):
+            seed[k, _SEED - 1 - k - i] = left[k] / RSI_PERIOD
+    seed[_MONTH] = 1.0
+    return left, block.ravel(), seed.ravel()
 
 
 @njit(cache=True)
-def _relative_strength(
-    price: Floats, low: Ints, high: Ints, ends: Ints, block: Ints, wanted: NDArray[np.bool_], fewest: int, out: Floats
-) -> None:
-    """Wilder's RSI of one asset at every month end, each seeded inside its own window.
+def _month_changes(price: Floats, first: int, ends: Ints, weight: Floats, up: Floats, moved: Floats) -> None:
+    """What each calendar month's changes add to Wilder's averages of gains and of absolute changes."""
+    begin = first + 1
+    for b in range(ends.size):
+        n = ends[b] - begin
+        up[_BLOCKS + b], moved[_BLOCKS + b] = 0.0, 0.0
+        if n > 0:
+            up[_BLOCKS + b], moved[_BLOCKS + b] = lanes.rises(
+                lanes.address(price, ends[b] - _MONTH), lanes.address(weight, n * _MONTH), _MONTH
+            )
+            begin = ends[b]
 
-    The averages are linear in their start, so a calendar month's changes act on them as one step
-    average ← average × decay + sum. Those steps are computed once, from the month's own rows, and every window takes
-    its seed's month change by change and the later months step by step.
+
+@njit(cache=True)
+def _shares(left: Floats, opens: Ints, closes: Ints, calendar: Ints, block: Ints) -> tuple[Floats, Ints]:
+    """For windows traded on every session: share left at the end of each of the last _BLOCKS calendar months' changes,
+    0 up to the month the seed ends in; and that month, −1 where there are more months than that."""
+    out, seeds = np.zeros(opens.size * _BLOCKS), np.full(opens.size, -1)
+    for m in range(opens.size):
+        seed = np.searchsorted(calendar, opens[m] + RSI_PERIOD)
+        if seed < block[m] and block[m] - seed <= _BLOCKS:
+            seeds[m] = seed
+            for b in range(seed + 1, block[m] + 1):
+                out[m * _BLOCKS + _BLOCKS - 1 - block[m] + b] = left[closes[m] - calendar[b]]
+    return out, seeds
+
+
+@njit(cache=True)
+def _momentum_and_strength(
+    price: Floats, low: Ints, high: Ints, ends: Ints, block: Ints, span: Ints, slot: Sessions, share: float,
+    up: Floats, moved: Floats, left: Floats, weight: Floats, shares: Floats, whole_seed: Ints,
+    mom_20: Floats, mom_120: Floats, rsi: Floats,
+) -> None:  # fmt: skip
+    """mom_20, mom_120 and Wilder's RSI of one asset.
+
+    RSI is seeded with the mean of the first changes of the window. The averages are linear in their start: each month's
+    changes count with the share left of them at the end, the seed and the rest of its month likewise. Months between
+    come ready made from :func:`_month_changes`, weighted by :func:`_shares` where the window traded on every session.
 
     Args:
-        low, high: rows of each window. ends: last row + 1 of each calendar month. block: calendar month of each window.
+        ends: first row after each calendar month. block: calendar month of each window's end. span: sessions between a
+            window's first and last.
     """
-    first = low[0]
-    months = ends.size
-    decay, up_sum, down_sum = np.empty(months), np.empty(months), np.empty(months)
-    begin = first
-    for b in range(months):
-        finish = max(ends[b], begin)
-        up_sum[b], down_sum[b] = _averages(price, max(begin, first + 1), finish, 0.0, 0.0)
-        decay[b] = ((RSI_PERIOD - 1.0) / RSI_PERIOD) ** float(finish - begin)
-        begin = finish
-    at = 0
+    few20, few120 = max(math.ceil(share * 20 - 1e-9), 1), max(math.ceil(share * 120 - 1e-9), 1)
+    few14 = max(math.ceil(share * RSI_PERIOD - 1e-9), 1)
+    seed = 0
     for m in range(low.size):
-        changes = high[m] - low[m] - 1
-        if not wanted[m] or changes < fewest or changes < 1:
+        a, b, k = low[m], high[m], slot[m]
+        changes = b - a - 1
+        if k < 0 or changes < few14:
             continue
-        row = low[m] + min(RSI_PERIOD, changes)
-        up, down = _seed(price, row, row - low[m])
-        while ends[at] <= row:
-            at += 1
-        up, down = _averages(price, row + 1, ends[at], up, down)
-        for b in range(at + 1, block[m] + 1):
-            up = up * decay[b] + up_sum[b]
-            down = down * decay[b] + down_sum[b]
-        if up + down > 0.0:
-            out[m] = 100.0 * up / (up + down)
+        if changes >= few20:
+            mom_20[k] = price[b - 1] / price[b - 1 - min(20, changes)] - 1.0
+        if changes >= few120:
+            mom_120[k] = price[b - 1] / price[b - 1 - min(120, changes)] - 1.0
+        while ends[seed] <= a + min(RSI_PERIOD, changes):
+            seed += 1
+        if changes < RSI_PERIOD:
+            # the last row of the table: equal weights
+            gains, absolute = lanes.rises(
+                lanes.address(price, b - changes), lanes.address(weight, _MONTH * _SEED), changes
+            )
+        else:
+            rest = ends[seed] - (a + 1 + RSI_PERIOD)
+            gains, absolute = lanes.rises(
+                lanes.address(price, ends[seed] - _SEED), lanes.address(weight, rest * _SEED), _SEED
+            )
+            keep = left[b - ends[seed]]
+            gains, absolute = gains * keep, absolute * keep
+            if changes == span[m] and whole_seed[m] == seed:
+                at = lanes.address(shares, m * _BLOCKS)
+                gains += lanes.dot(lanes.address(up, block[m] + 1), at, _BLOCKS)
+                absolute += lanes.dot(lanes.address(moved, block[m] + 1), at, _BLOCKS)
+            else:
+                for c in range(seed + 1, block[m] + 1):
+                    keep = left[b - ends[c]]
+                    gains, absolute = gains + up[_BLOCKS + c] * keep, absolute + moved[_BLOCKS + c] * keep
+        rsi[k] = 100.0 * gains / absolute if absolute > 0.0 else np.nan
+
+
+# ---------------------------------------------------------------------- volatility and beta
+
+
+@njit(cache=True)
+def _volatility_and_beta(
+    session: Sessions, ret: Floats, index_return: Floats, low: Ints, high: Ints, closes: Ints, slot: Sessions, few: int,
+    beta_window: int, beta_fewest: int, annual: float, deviations: Floats, squares: Floats, volatility: Floats,
+    beta: Floats, gaps: Ints,
+) -> int:  # fmt: skip
+    """volatility_60 and beta_252 of one asset where its window has no gap; the months left to :func:`_fill_gaps`."""
+    left = 0
+    for m in range(low.size):
+        b, k = high[m], slot[m]
+        changes = b - low[m] - 1
+        if k < 0 or changes < min(few, beta_fewest):
+            continue
+        risk, slope = np.nan, np.nan
+        if changes >= VOLATILITY_WINDOW:
+            risk = annual * _deviation(lanes.address(ret, b - VOLATILITY_WINDOW), VOLATILITY_WINDOW)
+        elif changes >= few:
+            risk = annual * _deviation(lanes.address(ret, b - changes), changes)
+        n = min(beta_window, changes)
+        last = session[b - 1]
+        if n >= beta_fewest and last - session[b - 1 - n] == n:
+            # traded on every session: its partners are consecutive index returns, at the month end the same for all
+            if n == beta_window and last == closes[m] and squares[m] > 0.0:
+                slope = lanes.dot(lanes.address(deviations, m * n), lanes.address(ret, b - n), n) / squares[m]
+            else:
+                slope = _slope(lanes.address(index_return, last + 1 - n), lanes.address(ret, b - n), n)
+        volatility[k], beta[k] = risk, slope
+        if (np.isnan(risk) and changes >= few) or (np.isnan(slope) and n >= beta_fewest):
+            gaps[left] = m
+            left += 1
+    return left
+
+
+@njit(cache=True)
+def _with_gaps(
+    session: Sessions, ret: Floats, index_return: Floats, start: int, low: Ints, high: Ints, months: Ints, few: int,
+    beta_window: int, beta_fewest: int, annual: float, risk: Floats, slope: Floats,
+) -> bool:  # fmt: skip
+    """Volatility and beta of the last entries of ``months`` from packed returns and pairs of rows from ``start`` on.
+
+    False, having done nothing, if a window needs rows before ``start``.
+    """
+    last = int(high[months[-1]])
+    y = ret[start:last]
+    x = spans_of_index(session, start, last, index_return)
+    own, r, _ = _known(y, y)
+    both, p, q = _known(x, y)
+    for k in range(months.size):
+        m = months[k]
+        inner, end = max(low[m] - start, 0) + 1, high[m] - start
+        if start > low[m] and (both[end] - both[inner] < beta_window or own[end] - own[inner] < VOLATILITY_WINDOW):
+            return False
+        i = own[max(inner, end - VOLATILITY_WINDOW)]
+        n = own[end] - i
+        risk[k] = annual * _deviation(lanes.address(r, i), n) if n >= few else np.nan
+        i = both[max(inner, end - beta_window)]
+        n = both[end] - i
+        slope[k] = _slope(lanes.address(p, i), lanes.address(q, i), n) if n >= beta_fewest else np.nan
+    return True
+
+
+@njit(cache=True)
+def _fill_gaps(
+    session: Sessions, ret: Floats, index_return: Floats, low: Ints, high: Ints, months: Ints, few: int,
+    beta_window: int, beta_fewest: int, annual: float, risk: Floats, slope: Floats,
+) -> None:  # fmt: skip
+    """Volatility and beta of the ``months`` of one asset whose windows have gaps, each run of months at once."""
+    reach = max(beta_window, VOLATILITY_WINDOW) + 17
+    k = 0
+    while k < months.size:
+        n = 1
+        while k + n < months.size and months[k + n] == months[k] + n:
+            n += 1
+        m = months[k]
+        for start in (int(max(low[m], high[m] - reach)), int(low[m])):
+            if _with_gaps(
+                session, ret, index_return, start, low, high, months[k : k + n], few, beta_window, beta_fewest, annual, risk[k : k + n], slope[k : k + n]
+            ):  # fmt: skip
+                break
+        k += n
 
 
 @njit(cache=True)
 def month_end_factors(
-    session: Ints,
+    session: Sessions,
     start: Ints,
     stop: Ints,
     price: Floats,
     ret: Floats,
-    index: Floats,
+    index_return: Floats,
     opens: Ints,
     closes: Ints,
     calendar: Ints,
-    wanted: NDArray[np.bool_],
+    slot: Sessions,
+    rows: int,
     share: float,
     beta_window: int,
     beta_fewest: int,
@@ -219,49 +354,56 @@ def month_end_factors(
     """mom_20, mom_120, rsi_14, volatility_60, beta_252 of every asset at every month end.
 
     Args:
-        session, price, ret, index: rows of own trading days sorted by asset and session: session number, adjusted
-            close (CNY × factor), daily return (fraction, NaN if unknown), index return over the same span.
-        start, stop: rows [start, stop) of each asset, shape (assets,).
+        session, price, ret: rows of own trading days sorted by asset and session: session number, adjusted
+            close (CNY × factor), daily return (fraction, NaN if unknown).
+        start, stop: rows [start, stop) of each asset, shape (assets,); before each lie LEAD rows of numbers.
+        index_return: return of the index by session number, NaN if unknown, shape (sessions,).
         opens, closes: first and last session number of each month's window, rising, shape (months,).
         calendar: last session number of every calendar month, those not asked for included, rising.
-        wanted: which (asset, month) to compute, shape (assets, months).
+        slot: where to put the values of each (asset, month), −1 where none are wanted, shape (assets, months).
+        rows: number of places.
         share: least share of a window that must be there (fraction); for momentum and RSI that of its changes, the
             oldest price there standing in for the window's start.
         beta_window, beta_fewest: pairs used at most and needed at least.
         annual: √(trading days per year).
 
     Returns:
-        shape (5, assets, months); NaN where the window is too short or the value undefined (RSI without any change,
-        beta on a constant index). The first own day of a window gives a price but no return: that one began outside.
+        shape (5, rows); NaN where the window is too short or the value undefined (RSI without any change, beta on a
+        constant index). The first own day of a window gives a price but no return: that one began outside.
 
     RSI is seeded with the mean of the first 14 changes in the window (Wilder 1978). Against a seed at the beginning
     of time this differs by at most 100 × (13/14)^(changes after the seed): 2e-14 points for a full window of 504
     sessions, 4e-6 for a year of prices.
     """
-    out = np.full((5, start.size, opens.size), np.nan)
-    few20, few120 = math.ceil(share * 20 - 1e-9), math.ceil(share * 120 - 1e-9)
-    few14, few60 = math.ceil(share * RSI_PERIOD - 1e-9), math.ceil(share * VOLATILITY_WINDOW - 1e-9)
-    block = np.searchsorted(calendar, closes)
-    whole = np.zeros(calendar.size, np.int64)
+    out = np.full((5, rows), np.nan)
+    few60 = max(math.ceil(share * VOLATILITY_WINDOW - 1e-9), 2)
+    block, span = np.searchsorted(calendar, closes), closes - opens
+    deviations, squares = _index_windows(index_return, closes, beta_window)
+    left, month_weight, seed_weight = _weights(index_return.size + 1)
+    shares, whole_seed = _shares(left, opens, closes, calendar, block)
+    up, moved = np.zeros(_BLOCKS + calendar.size), np.zeros(_BLOCKS + calendar.size)
+    ends, low, high = np.empty(calendar.size, np.int64), np.empty(opens.size, np.int64), np.empty(opens.size, np.int64)
+    gaps, risks, slopes = np.empty(opens.size, np.int64), np.empty(opens.size), np.empty(opens.size)
     for asset in range(start.size):
-        first, last = start[asset], stop[asset]
-        if first == last or not wanted[asset].any():
+        first, last, own = start[asset], stop[asset], slot[asset]
+        if first == last:
             continue
-        low, high = _row_bounds(session, first, last, opens, closes)
-        _, ends = _row_bounds(session, first, last, whole, calendar)
-        _relative_strength(price, low, high, ends, block, wanted[asset], few14, out[2, asset])
-        own, r, _ = _known(first, last, ret, ret)
-        both, x, y = _known(first, last, index, ret)
+        _row_bounds(session, first, last, calendar + 1, ends)
+        _row_bounds(session, first, last, opens, low)
         for m in range(opens.size):
-            if not wanted[asset, m] or low[m] == high[m]:
-                continue
-            a, b = low[m], high[m]
-            inner = a + 1 - first
-            end = b - first
-            out[0, asset, m] = _momentum(price, a, b, 20, few20)
-            out[1, asset, m] = _momentum(price, a, b, 120, few120)
-            latest = r[own[max(inner, end - VOLATILITY_WINDOW)] : own[end]]
-            out[3, asset, m] = annual * _deviation(latest, few60)
-            pairs = slice(both[max(inner, end - beta_window)], both[end])
-            out[4, asset, m] = _slope(x[pairs], y[pairs], beta_fewest)
+            high[m] = ends[block[m]]
+        _month_changes(price, first, ends, month_weight, up, moved)
+        _momentum_and_strength(
+            price, low, high, ends, block, span, own, share, up, moved, left, seed_weight, shares, whole_seed, out[0], out[1], out[2]
+        )  # fmt: skip
+        n = _volatility_and_beta(
+            session, ret, index_return, low, high, closes, own, few60, beta_window, beta_fewest, annual, deviations, squares,
+            out[3], out[4], gaps,
+        )  # fmt: skip
+        if n:
+            _fill_gaps(
+                session, ret, index_return, low, high, gaps[:n], few60, beta_window, beta_fewest, annual, risks, slopes
+            )
+            for g in range(n):
+                out[3, own[gaps[g]]], out[4, own[gaps[g]]] = risks[g], slopes[g]
     return out

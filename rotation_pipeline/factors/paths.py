@@ -15,18 +15,49 @@ from rotation_pipeline.factors.errors import BadInput, MissingInput
 from rotation_pipeline.factors.inputs import Days, as_days, floats, require_columns, require_sorted
 from rotation_pipeline.factors.statistics import Floats
 
+Ints = NDArray[np.int64]
+
 
 @njit(cache=True)
-def _growth(asset: NDArray[np.int64], day: NDArray[np.int64], ret: Floats, assets: int, days: int) -> Floats:
-    """Value path of each asset from daily returns; a day without a return leaves the value as it is."""
-    out = np.ones((assets, days))
-    for row in range(asset.size):
-        if not np.isnan(ret[row]):
-            out[asset[row], day[row]] = 1.0 + ret[row]
-    for a in range(assets):
-        for d in range(1, days):
-            out[a, d] *= out[a, d - 1]
+def _members(key: NDArray[np.int32], month: Ints, months: int) -> Ints:
+    """Securities with a row in each month, shape (months,); rows sorted by key, then month."""
+    out = np.zeros(months, np.int64)
+    for row in range(key.size):
+        if row == 0 or key[row] != key[row - 1] or month[row] != month[row - 1]:
+            out[month[row]] += 1
     return out
+
+
+@njit(cache=True)
+def _growth(
+    key: NDArray[np.int32], month: Ints, day: Ints, ret: Floats, days: Ints, asset_start: Ints, start: Ints, keys: NDArray[np.int32],
+    out: Floats,
+) -> None:  # fmt: skip
+    """Value paths of every (security, month) from daily returns; a day without a return leaves the value as it is.
+
+    Args:
+        key, month, day, ret: rows sorted by key and day: number of the month and of the day inside it.
+        days: days of each month. asset_start, start: where each month's securities begin in ``keys`` and its paths in
+            ``out``; both are filled.
+    """
+    filled = np.zeros(days.size, np.int64)
+    row = 0
+    while row < key.size:
+        m, wanted = month[row], key[row]
+        keys[asset_start[m] + filled[m]] = wanted
+        at = start[m] + filled[m] * days[m]
+        filled[m] += 1
+        value, d = 1.0, 0
+        while row < key.size and key[row] == wanted and month[row] == m:
+            while d < day[row]:
+                out[at + d] = value
+                d += 1
+            if not np.isnan(ret[row]):
+                value *= 1.0 + ret[row]
+            row += 1
+        while d < days[m]:
+            out[at + d] = value
+            d += 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +86,17 @@ class MonthPaths:
         return np.where(at >= 0, self.growth[np.maximum(at, 0), -1] - 1.0, absent)
 
 
+def _of_months(rows: pl.DataFrame, months: list[date]) -> pl.DataFrame:
+    """Rows of these months, looked up by day rather than computed for each row."""
+    if not rows.height:
+        return rows
+    day = rows["day"].to_physical().to_numpy()
+    first, last = int(day.min()), int(day.max())
+    calendar = np.arange(first, last + 1).astype("datetime64[D]").astype("datetime64[M]")
+    inside = np.isin(calendar, as_days(months).astype("datetime64[M]"))[day - first]
+    return rows if inside.all() else rows.filter(pl.Series(inside))
+
+
 def month_paths(bars: pl.DataFrame, months: Iterable[date]) -> dict[date, MonthPaths]:
     """Value paths of each month, from intermediate.adjusted_bars (day, asset_key, ret) sorted by asset_key, day.
 
@@ -66,7 +108,7 @@ def month_paths(bars: pl.DataFrame, months: Iterable[date]) -> dict[date, MonthP
     wanted = sorted(set(months))
     table = "intermediate.adjusted_bars"
     require_columns(bars, table, ("day", "asset_key", "ret"))
-    rows = bars.select("day", "asset_key", "ret").filter(pl.col("day").dt.month_start().is_in(wanted))
+    rows = _of_months(bars.select("day", "asset_key", "ret"), wanted)
     require_sorted(rows, table, ("asset_key", "day"))
     bad = rows.filter((pl.col("ret") < -1.0) | pl.col("ret").is_infinite())
     if bad.height:
@@ -74,15 +116,28 @@ def month_paths(bars: pl.DataFrame, months: Iterable[date]) -> dict[date, MonthP
         raise BadInput(
             f"{table}: asset_key {row['asset_key']} on {row['day']} has ret {row['ret']}; quarantine the row"
         )
-    stamped = rows.with_columns(pl.col("day").dt.month_start().alias("month"))
-    parts = {key[0]: part for key, part in stamped.partition_by("month", as_dict=True, maintain_order=True).items()}
-    out: dict[date, MonthPaths] = {}
-    for month in wanted:
-        if month not in parts:
-            raise MissingInput(f"{table} has no row in {month:%Y-%m}; load that month's bars")
-        part = parts[month]
-        days, day = np.unique(as_days(part["day"].to_numpy()), return_inverse=True)
-        keys, asset = np.unique(part["asset_key"].to_numpy().astype(np.int32), return_inverse=True)
-        growth = _growth(asset.astype(np.int64), day.astype(np.int64), floats(part, "ret"), keys.size, days.size)
-        out[month] = MonthPaths(days, keys, growth)
-    return out
+    day = rows["day"].to_physical().to_numpy()
+    offset = int(day.min()) if day.size else 0
+    place = np.full(int(day.max()) - offset + 1 if day.size else 1, -1, np.int64)
+    place[day - offset] = 0
+    present = np.flatnonzero(place == 0)
+    place[present] = np.arange(present.size)
+    sessions, number = (present + offset).astype("datetime64[D]"), place[day - offset]
+    session_month = np.searchsorted(as_days(wanted), sessions.astype("datetime64[M]").astype("datetime64[D]"))
+    first = np.searchsorted(session_month, np.arange(len(wanted)))
+    days = np.diff(first, append=sessions.size)
+    if (days == 0).any():
+        raise MissingInput(f"{table} has no row in {wanted[int(np.argmin(days))]:%Y-%m}; load that month's bars")
+    key, month = rows["asset_key"].to_numpy().astype(np.int32), session_month[number]
+    members = _members(key, month, len(wanted))
+    asset_start, start = np.cumsum(members) - members, np.cumsum(members * days) - members * days
+    keys, values = np.empty(int(members.sum()), np.int32), np.empty(int((members * days).sum()))
+    _growth(key, month, number - first[month], floats(rows, "ret"), days, asset_start, start, keys, values)
+    return {
+        stamp: MonthPaths(
+            sessions[first[m] : first[m] + days[m]],
+            keys[asset_start[m] : asset_start[m] + members[m]],
+            values[start[m] : start[m] + members[m] * days[m]].reshape(-1, days[m]),
+        )
+        for m, stamp in enumerate(wanted)
+    }

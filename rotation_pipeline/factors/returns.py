@@ -61,6 +61,19 @@ class Formation:
     tradable: NDArray[np.bool_]
 
 
+def _in_order(rows: pl.DataFrame, width: int) -> bool:
+    """Rows lie as the table is written: sorted by month, member and series, each member with each series once."""
+    if rows.height % width:
+        return False
+    month, key = rows["month"].to_physical().to_numpy()[::width], rows["asset_key"].to_numpy()[::width]
+    rising = (month[1:] > month[:-1]) | ((month[1:] == month[:-1]) & (key[1:] > key[:-1]))
+    return bool(
+        rising.all()
+        and np.equal(rows["series"].to_numpy().reshape(-1, width), np.arange(width)).all()
+        and np.equal(rows["asset_key"].to_numpy().reshape(-1, width), key[:, None]).all()
+    )
+
+
 def formations(exposures: pl.DataFrame, months: Sequence[date]) -> dict[date, Formation]:
     """Formation of each of ``months`` that marts.factor_exposures holds; a month it lacks is left out.
 
@@ -74,11 +87,13 @@ def formations(exposures: pl.DataFrame, months: Sequence[date]) -> dict[date, Fo
     )
     width = len(SORTED_SERIES)
     rows = exposures.filter(pl.col("month").is_in(list(months)))
-    unknown = rows.filter(~pl.col("factor").is_in(SORTED_SERIES))
-    if unknown.height:
-        raise BadInput(f"marts.factor_exposures holds the unknown series {unknown['factor'][0]!r}")
-    series = pl.col("factor").cast(pl.Enum(SORTED_SERIES)).to_physical().cast(pl.Int64)
-    rows = rows.with_columns(series.alias("series")).sort("month", "asset_key", "series")
+    numbers = pl.col("factor").cast(pl.Enum(SORTED_SERIES), strict=False).to_physical().cast(pl.Int64)
+    rows = rows.with_columns(numbers.alias("series"))
+    if rows["series"].null_count():
+        stranger = rows.filter(pl.col("series").is_null())["factor"][0]
+        raise BadInput(f"marts.factor_exposures holds the unknown series {stranger!r}")
+    if not _in_order(rows, width):
+        rows = rows.sort("month", "asset_key", "series")
     stamps, place = as_days(rows["month"].to_numpy()), rows["series"].to_numpy()
     score, group = floats(rows, "score"), rows["quantile"].fill_null(0).to_numpy().astype(np.int64)
     keys = rows["asset_key"].to_numpy().astype(np.int32)

@@ -91,9 +91,13 @@ def _pearson(x: Floats, y: Floats) -> float:
     return max(-1.0, min(1.0, sxy / (math.sqrt(sxx) * math.sqrt(syy))))
 
 
-@njit(cache=True)
 def _ranks(x: Floats) -> Floats:
-    order = np.argsort(x, kind="mergesort")
+    """Average ranks of numbers; NumPy's sort is several times faster than a compiled merge sort."""
+    return _ranks_in_order(x, np.argsort(x))
+
+
+@njit(cache=True)
+def _ranks_in_order(x: Floats, order: NDArray[np.int64]) -> Floats:
     ranks = np.empty(x.size, np.float64)
     i = 0
     while i < x.size:

@@ -53,5 +53,7 @@ def kept_panel(folder: Path, key: str) -> Panel | None:
         session = open_memmap(folder / "session.npy", mode="c")
         columns = {name: np.asarray(open_memmap(folder / f"column-{name}.npy", mode="c")) for name in said["columns"]}
     except (OSError, ValueError, KeyError) as error:
-        raise WarehouseError(f"the panel in {folder} is damaged ({error}); delete the folder, it is made again") from error
+        raise WarehouseError(
+            f"the panel in {folder} is damaged ({error}); delete the folder, it is made again"
+        ) from error
     return Panel(days, asset_key, start, stop, np.asarray(session), columns)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from rotation_pipeline.factors import preprocess
 from rotation_pipeline.factors.errors import BadInput, MissingInput, TooFewNames
-from rotation_pipeline.factors.exposures import compute_exposures, compute_raw_factors, quantile_groups
+from rotation_pipeline.factors.exposures import compute_exposures, quantile_groups
 from rotation_pipeline.factors.options import FactorOptions
+from rotation_pipeline.factors.raw import compute_raw_factors
 from rotation_pipeline.factors.styles import RAW_FACTOR_NAMES, RAW_FACTORS, SERIES, STYLES
 from rotation_pipeline.factors.tables import EXPOSURES
 

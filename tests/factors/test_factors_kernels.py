@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from rotation_pipeline.factors import kernels
 from rotation_pipeline.factors.errors import BadInput, MissingInput
-from rotation_pipeline.factors.exposures import PRICE_FACTORS, compute_raw_factors
 from rotation_pipeline.factors.options import FactorOptions
+from rotation_pipeline.factors.raw import COMPILED as PRICE_FACTORS
+from rotation_pipeline.factors.raw import compute_raw_factors
 from rotation_pipeline.market.calendar import add_months
 
 OPTIONS = FactorOptions()
@@ -38,6 +39,21 @@ def with_bars(market: Market, bars: pl.DataFrame) -> Market:
 
 def value(frame: pl.DataFrame, name: str, number: int) -> float | None:
     return frame.filter(pl.col("asset_key") == key_of(number))[name][0]
+
+
+def one_window(
+    price: np.ndarray, ret: np.ndarray | None = None, *, lookback: int | None = None, annual: float = 1.0
+) -> np.ndarray:
+    """The five factors of one asset that trades every session, at the last one; months of 21 sessions; a flat index."""
+    n = price.size
+    months = np.append(np.arange(20, n - 1, 21), n - 1)
+    lead = kernels.LEAD
+    return kernels.month_end_factors(
+        np.concatenate((np.zeros(lead), np.arange(n))).astype(np.int32), np.array([lead]), np.array([lead + n]),
+        np.concatenate((np.ones(lead), price)), np.concatenate((np.ones(lead), np.zeros(n) if ret is None else ret)),
+        np.zeros(n), np.array([max(n - (lookback or n), 0)]), np.array([n - 1]), months, np.zeros((1, 1), np.int32), 1,
+        0.8, 252, 120, annual,
+    )  # fmt: skip
 
 
 @settings(deadline=None, max_examples=3)
@@ -77,6 +93,17 @@ def test_later_data_and_other_months_change_nothing(market: Market) -> None:
     )  # fmt: skip
     for months in (market.months, [market.months[2], month], [month, market.months[-1]]):
         assert early.equals(raw_of(market, months).filter(pl.col("month") == month))
+
+
+def test_the_order_of_rows_does_not_matter(market: Market) -> None:
+    months = market.months[-3:]
+    expected = raw_of(market, months)
+    for bars in (
+        market.bars.sort("day", "asset_key"),
+        market.bars.reverse(),
+        market.bars.sample(fraction=1.0, shuffle=True, seed=3),
+    ):
+        assert raw_of(with_bars(market, bars), months).equals(expected)
 
 
 def test_prices_older_than_the_lookback_are_ignored(market: Market) -> None:
@@ -145,11 +172,8 @@ def test_beta_needs_its_own_minimum_and_pairs_a_resumption_with_the_index_of_its
 def test_rsi_forgets_its_seed_within_the_window() -> None:
     rng = np.random.default_rng(1)
     price = 10 * np.exp(np.cumsum(0.02 * rng.standard_normal(1500)))
-    session = np.arange(1500)
-    out = kernels.month_end_factors(
-        session, np.array([0]), np.array([1500]), price, np.zeros(1500), np.zeros(1500), np.array([1500 - 504]), np.array([1499]), np.arange(20, 1520, 21), np.ones((1, 1), np.bool_), 0.8, 252, 120, 1.0,
-    )  # fmt: skip
-    assert out[2, 0, 0] == pytest.approx(slow_rsi(price), abs=1e-12)
+    out = one_window(price, lookback=504)
+    assert out[2, 0] == pytest.approx(slow_rsi(price), abs=1e-12)
     assert (13 / 14) ** (503 - 14) < 1e-14
 
 
@@ -161,27 +185,22 @@ def test_rsi_of_a_published_series() -> None:
     ])  # fmt: skip
     expected = {15: 70.53, 16: 66.32, 17: 66.55}
     for n, rsi in expected.items():
-        out = kernels.month_end_factors(
-            np.arange(n), np.array([0]), np.array([n]), price[:n].copy(), np.zeros(n), np.zeros(n), np.array([0]), np.array([n - 1]), np.array([n - 1]), np.ones((1, 1), np.bool_), 0.8, 252, 120, 1.0,
-        )  # fmt: skip
-        assert out[2, 0, 0] == pytest.approx(rsi, abs=0.01)
+        out = one_window(price[:n])
+        assert out[2, 0] == pytest.approx(rsi, abs=0.01)
 
 
 def test_volatility_of_nearly_constant_prices_is_exact() -> None:
     n = 500
     ret = np.where(np.arange(n) < 300, 0.1, 1e-9 * np.where(np.arange(n) % 2, 1.0, -1.0))
-    out = kernels.month_end_factors(
-        np.arange(n), np.array([0]), np.array([n]), np.ones(n), ret, np.zeros(n), np.array([0]), np.array([n - 1]), np.array([n - 1]), np.ones((1, 1), np.bool_), 0.8, 252, 120, math.sqrt(244.0),
-    )  # fmt: skip
-    assert out[3, 0, 0] == pytest.approx(np.std(ret[-60:], ddof=1) * math.sqrt(244), rel=1e-12)
-    assert math.isnan(out[2, 0, 0])  # a price that never changed has no RSI
-    assert math.isnan(out[4, 0, 0])  # nor has a constant index a slope
+    out = one_window(np.ones(n), ret, annual=math.sqrt(244.0))
+    assert out[3, 0] == pytest.approx(np.std(ret[-60:], ddof=1) * math.sqrt(244), rel=1e-12)
+    assert math.isnan(out[2, 0])  # a price that never changed has no RSI
+    assert math.isnan(out[4, 0])  # nor has a constant index a slope
 
 
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (lambda m: with_bars(m, m.bars.reverse()), BadInput, "out of order or twice"),
         (lambda m: with_bars(m, pl.concat([m.bars, m.bars.tail(1)])), BadInput, "adjusted_bars"),
         (
             lambda m: with_bars(m, m.bars.with_columns(pl.lit(0.0).alias("adj_close"))),

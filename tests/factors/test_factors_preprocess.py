@@ -77,7 +77,7 @@ def test_neutralise_is_weighted_least_squares_with_intercept(
 ) -> None:
     rng = np.random.default_rng(seed)
     n = 40
-    x, log_mv, codes = rng.standard_normal(n) + 3, rng.normal(25, 1, n), rng.integers(0, 5, n)
+    x, log_mv, codes = rng.standard_normal(n) + 3, rng.normal(25, 1, n), rng.permutation(np.arange(n) % 5)
     weights = np.exp(0.5 * log_mv) if weighted else np.ones(n)
     estimation = rng.random(n) < 0.9
     x[3], log_mv[4] = NAN, NAN

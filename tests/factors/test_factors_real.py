@@ -12,8 +12,9 @@ import pytest
 from factors_real_data import real_inputs
 
 from rotation_pipeline.factors.evidence import monthly_evidence
-from rotation_pipeline.factors.exposures import compute_exposures, compute_raw_factors
+from rotation_pipeline.factors.exposures import compute_exposures
 from rotation_pipeline.factors.options import FactorOptions
+from rotation_pipeline.factors.raw import compute_raw_factors
 from rotation_pipeline.factors.returns import long_short_returns
 from rotation_pipeline.factors.styles import RAW_FACTOR_NAMES
 from rotation_pipeline.market.calendar import add_months, months_between

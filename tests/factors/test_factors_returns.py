@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from rotation_pipeline.factors import holding
 from rotation_pipeline.factors.errors import BadInput, MissingExposures, MissingInput
-from rotation_pipeline.factors.exposures import compute_exposures, compute_raw_factors
+from rotation_pipeline.factors.exposures import compute_exposures
 from rotation_pipeline.factors.options import FactorOptions
+from rotation_pipeline.factors.raw import compute_raw_factors
 from rotation_pipeline.factors.returns import LongShortResult, long_short_returns, longshort_wide
 from rotation_pipeline.factors.styles import SERIES
 from rotation_pipeline.factors.tables import GROUPS, LONGSHORT, LONGSHORT_DAILY
