@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup run test lint types walls ui bench clean
+.PHONY: setup run test lint types walls ui bench docs clean
 
 setup: $(READY)
 
@@ -40,5 +40,9 @@ ui: $(READY)
 bench: $(READY)
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
+# The docs site into site/, every warning an error; open site/index.html
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build site *.egg-info

@@ -27,7 +27,11 @@ from rotation_pipeline.warehouse.store import open_warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "docs" / "data-dictionary.md"
-DOCUMENTS = (ROOT / "README.md", *(path for path in sorted((ROOT / "docs").glob("*.md")) if path != GENERATED))
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "README.zh.md",
+    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path != GENERATED),
+)
 FOLDERS = ("rotation_pipeline/", "dbt_like_sql/", "docs/", "tests/", "benchmarks/")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
@@ -46,13 +50,21 @@ class Block:
         return f"{self.document}-{self.number}"
 
 
-def blocks(language: str) -> list[Block]:
+def every_block() -> list[Block]:
     return [
         Block(path.name, number, found[1], found[2])
         for path in DOCUMENTS
         for number, found in enumerate(FENCE.finditer(path.read_text(encoding="utf-8")), 1)
-        if found[1] == language
     ]
+
+
+def blocks(language: str) -> list[Block]:
+    return [block for block in every_block() if block.language == language]
+
+
+def test_every_block_is_of_a_kind_that_is_tested() -> None:
+    """Python is run, SQL is run, TOML is read, commands are parsed; bash is what generated pages show; text is output."""
+    assert {block.language for block in every_block()} <= {"python", "sql", "toml", "sh", "bash", "text"}
 
 
 def inline_code() -> list[tuple[str, str]]:
@@ -146,6 +158,39 @@ def test_make_targets_exist() -> None:
 
 
 # ---------------------------------------------------------------------- files, stages and tables
+
+
+def parts(document: str) -> list[str]:
+    """What stands under each heading of a README, code taken out."""
+    text = FENCE.sub("", (ROOT / document).read_text(encoding="utf-8"))
+    return re.split(r"^#+ .*$", text, flags=re.MULTILINE)
+
+
+def test_the_chinese_readme_is_in_step_with_the_english_one() -> None:
+    """Headings, code, commands, names in code style, table rows, list items and links: only the words differ."""
+    english, chinese = parts("README.md"), parts("README.zh.md")
+    assert len(chinese) == len(english)
+    for ours, theirs in zip(chinese, english, strict=True):
+        where = theirs.strip()[:60]
+        assert sorted(INLINE.findall(ours)) == sorted(INLINE.findall(theirs)), where
+        for mark in (r"^\|", r"^- "):
+            found = [len(re.findall(mark, text, re.MULTILINE)) for text in (ours, theirs)]
+            assert found[0] == found[1], where
+        links = [set(re.findall(r"\]\(([^)]+)\)", text)) for text in (ours, theirs)]
+        assert links[0] ^ links[1] <= {"README.md", "README.zh.md"}, where
+        assert len(ours.split("\n\n")) == len(theirs.split("\n\n")), where
+    code = {
+        document: [block for block in every_block() if block.document == document]
+        for document in ("README.md", "README.zh.md")
+    }
+    assert len(code["README.md"]) == len(code["README.zh.md"])
+    for ours, theirs in zip(code["README.zh.md"], code["README.md"], strict=True):
+        assert ours.language == theirs.language
+        if ours.text != theirs.text:  # the layout is told in the reader's language, path by path
+            assert ours.language == "text"
+            assert [line.split()[0] for line in ours.text.splitlines()] == [
+                line.split()[0] for line in theirs.text.splitlines()
+            ]
 
 
 def test_paths_in_the_layout_exist() -> None:

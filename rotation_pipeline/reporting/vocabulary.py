@@ -57,7 +57,10 @@ VOCABULARY: dict[str, tuple[str, str]] = {
     "statistic.deflated_sharpe": ("Deflated Sharpe ratio", "去膨胀夏普比率"),
     "statistic.minimum_track_record": ("Track record needed, years", "所需记录长度（年）"),
     "statistic.overfitting_probability": ("Probability of backtest overfitting", "回测过拟合概率"),
-    "statistic.superior_predictive_ability": ("Superior predictive ability, best of all strategies", "优越预测能力检验（全部策略中最优）"),
+    "statistic.superior_predictive_ability": (
+        "Superior predictive ability, best of all strategies",
+        "优越预测能力检验（全部策略中最优）",
+    ),
     "statistic.reality_check": ("Reality check, best of all strategies", "现实检验（全部策略中最优）"),
     "statistic.excess_return": ("Mean excess p.a.", "年均超额"),
     "labelling.filtered": ("Known at the time", "当时可知"),
