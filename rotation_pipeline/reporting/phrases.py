@@ -132,23 +132,23 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "table.forecast_styles": ("The mixture, style by style", "混合预测，逐风格"),
     "table.forecast_styles.how": ("The same measures for the mixture only.", "同样的指标，仅限混合预测。"),
-    "table.stock_level": ("The same weights traded as stocks", "以真实股票交易同样的权重"),
+    "table.stock_level": ("The same weights traded as stocks", "以股票交易同样的权重"),
     "table.stock_level.how": (
-        "The composite score of each book's style weights, traded with real money by the month: lots, price limits, suspensions, "
+        "The composite score of each book's style weights, traded by the month in a cash account: lots, price limits, suspensions, "
         "fees of the date, dividends and their tax, a cap on the share of the day's volume. The short leg is on paper and pays a "
         "lending fee. The index is a price index, so the excess over it contains the dividends. Capacity: net value up to which 95 % "
         "of the ordered money stays within the volume cap on its first day.",
-        "由各组合风格权重得到的综合得分，按月以真实资金交易：整手、涨跌停、停牌、当时的税费、分红及红利税、成交量占比上限。空头仅为账面，并计融券费。"
+        "由各组合风格权重得到的综合得分，按月在现金账户中交易：整手、涨跌停、停牌、当时的税费、分红及红利税、成交量占比上限。空头仅为账面，并计融券费。"
         "指数为价格指数，相对指数的超额含分红。容量：首日 95 % 的委托金额仍在成交量上限之内的最大净值。",
     ),
     "stock.book": ("{portfolio}, {strategy}", "{portfolio}，{strategy}"),
-    "stock.long_only": ("Top group, long only", "首组多头"),
-    "stock.long_short": ("Top less bottom group, paper short", "首组减末组（账面空头）"),
-    "stock.index_tilt": ("All members, tilted by score", "全部成分股，按得分倾斜"),
+    "stock.long_only": ("Top group", "首组多头"),
+    "stock.long_short": ("Long less short group", "首组减末组"),
+    "stock.index_tilt": ("Tilted index", "指数倾斜"),
     "stock.annualised_return": ("Net return p.a.", "年化净收益"),
     "stock.volatility": ("Volatility p.a.", "年化波动"),
     "stock.sharpe": ("Sharpe [95 %]", "夏普 [95 %]"),
-    "stock.max_drawdown": ("Max drawdown, month ends", "最大回撤（月末）"),
+    "stock.max_drawdown": ("Max drawdown", "最大回撤"),
     "stock.turnover": ("Turnover p.m.", "月换手"),
     "stock.cost_drag": ("Cost p.a.", "年化成本"),
     "stock.excess_to_index": ("Excess over index p.a.", "对指数年超额"),

@@ -18,6 +18,10 @@ SHOWN = (
     "annualised_return", "volatility", "sharpe", "max_drawdown", "turnover", "cost_drag", "excess_to_index", "information_ratio",
     "excess_to_equal_weight", "unfilled", "capacity",
 )  # fmt: skip
+ON_PAGE = (
+    "annualised_return", "sharpe", "max_drawdown", "turnover", "cost_drag", "excess_to_index", "excess_to_equal_weight", "capacity",
+)  # fmt: skip
+"""What fits the width of the page; `rotation status --json` and marts.stock_measures have them all."""
 _BARE = ("sharpe", "information_ratio")
 _WITH_INTERVAL = (*_BARE, "excess_to_equal_weight")
 _FINE = ("cost_drag", "excess_to_index", "excess_to_equal_weight", "unfilled")
@@ -26,9 +30,9 @@ _FINE = ("cost_drag", "excess_to_index", "excess_to_equal_weight", "unfilled")
 def stock_level(data: ReportData, words: Words) -> Sheet:
     """Every stock-level book over the whole sample, the headline's style weights first."""
     heads = [Head(words("head.book"), numeric=False)]
-    heads += [Head(words(f"stock.{name}")) for name in SHOWN] + [Head(words("head.months"))]
+    heads += [Head(words(f"stock.{name}")) for name in ON_PAGE] + [Head(words("head.months"))]
     rows = [
-        [Cell(title), *cells, Cell(str(months))]
+        [Cell(title), *(cells[SHOWN.index(name)] for name in ON_PAGE), Cell(str(months))]
         for title, cells, months in _books(data.latest("stock_measures"), words)
     ]
     return Sheet("stock_level", words("table.stock_level"), words("table.stock_level.how"), heads, rows)

@@ -12,7 +12,7 @@ from rotation_pipeline.backtest.stock_level.measures import MEASURE_NAMES
 from rotation_pipeline.backtest.stock_level.tables import STOCK_STRATEGIES
 from rotation_pipeline.backtest.stock_level.targets import PORTFOLIOS
 from rotation_pipeline.reporting.report import render_report
-from rotation_pipeline.reporting.stock_level import SHOWN, stock_level, stock_level_text
+from rotation_pipeline.reporting.stock_level import ON_PAGE, stock_level, stock_level_text
 from rotation_pipeline.reporting.words import LANGUAGES, Words
 
 DATA = reporting_frames.build(24)
@@ -46,13 +46,13 @@ def test_every_book_has_a_row(language: str) -> None:
     words = Words(language)
     sheet = stock_level(replace(DATA, stock_measures=measures()), words)
     assert len(sheet.rows) == len(STOCK_STRATEGIES) * len(PORTFOLIOS)
-    assert all(len(row) == len(sheet.heads) == len(SHOWN) + 2 for row in sheet.rows)
+    assert all(len(row) == len(sheet.heads) == len(ON_PAGE) + 2 for row in sheet.rows)
     assert len({row[0].text for row in sheet.rows}) == len(sheet.rows)
 
 
 def test_figures_are_those_of_the_table() -> None:
     first, second = stock_level_text(measures())[:2]
-    assert first["book"] == "Top group, long only, Rotation"
+    assert first["book"] == "Top group, Rotation"
     assert first["capacity"] == "250"
     assert first["sharpe"] == "0.50 [−0.20, 0.30]"
     assert first["excess_to_equal_weight"] == "1.23% [−20.00, 30.00]"
@@ -64,7 +64,7 @@ def test_the_page_shows_the_books_as_of_its_month() -> None:
     later = measures(DATA.month + pd.DateOffset(months=1)).assign(value=9.87)
     page = render_report(replace(DATA, stock_measures=pd.concat([measures(), later])))
     assert Words("en")("table.stock_level") in page
-    assert "Top group, long only, Rotation" in page
+    assert "Top group, Rotation" in page
     assert "987" not in page.split(Words("en")("table.stock_level"))[1].split("</table>")[0]
     without = render_report(DATA)
     assert "stock_measures has no rows" in without
