@@ -28,7 +28,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from rotation_pipeline.backtest.stock_level.account import lots_of, opened
-from rotation_pipeline.backtest.stock_level.engine import BOOKS, StockInputs, run_stock_level
+from rotation_pipeline.backtest.stock_level.engine import StockInputs, books_of, run_stock_level
 from rotation_pipeline.backtest.stock_level.kernel import BUY, CASH, SELL, Orders, run_sessions
 from rotation_pipeline.backtest.stock_level.options import StockLevelOptions
 from rotation_pipeline.backtest.stock_level.panel import MonthData, build_panel
@@ -230,10 +230,10 @@ def whole_engine(stocks: int, goal: float) -> bool:
     inputs, months = make_inputs(stocks)
     run_stock_level(inputs, months[:2], months[0], None, StockLevelOptions())  # compiled
     seconds, found = cpu(lambda: run_stock_level(inputs, months, months[0], None, StockLevelOptions()))
-    each = seconds / len(BOOKS)
+    each = seconds / len(books_of(StockLevelOptions()))
     verdict = "reached" if each <= goal else "MISSED"
     print(
-        f"{stocks} stocks, {len(months)} months, {len(BOOKS)} books: {seconds:.1f} CPU s, {each:.2f} a book (goal {goal:g}: {verdict}); "
+        f"{stocks} stocks, {len(months)} months, {len(books_of(StockLevelOptions()))} books: {seconds:.1f} CPU s, {each:.2f} a book (goal {goal:g}: {verdict}); "
         f"{found.orders.height} order rows, {found.daily.height} book days"
     )
     return each <= goal

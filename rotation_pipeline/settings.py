@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date
 from pathlib import Path
 from tomllib import TOMLDecodeError
@@ -35,13 +35,17 @@ from rotation_pipeline.allocation.options import AllocationOptions
 from rotation_pipeline.backtest.options import BacktestOptions
 from rotation_pipeline.backtest.stock_level.options import StockLevelOptions
 from rotation_pipeline.factors.options import FactorOptions
-from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
+from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions, PanelOptions
+from rotation_pipeline.forecasting.panels import PanelError
 from rotation_pipeline.market.calendar import add_months, months_between, parse_month
 from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.simulation.options import SimulationError, SimulationOptions
 from rotation_pipeline.narratives.options import HOW_ASKED, LlmOptions, NarrativeOptions
 from rotation_pipeline.regimes.options import RegimeOptions
+from rotation_pipeline.sources.base import SourceError
+from rotation_pipeline.sources.options import ReconcileOptions
 from rotation_pipeline.sources.vendors.options import VendorOptions
+from rotation_pipeline.warehouse.errors import WarehouseError
 
 PREFIX = "ROTATION_"
 CONFIG_VARIABLE = "ROTATION_CONFIG"
@@ -54,10 +58,12 @@ KEY_VARIABLES = ("ROTATION_LLM_API_KEY", "OPENAI_API_KEY")
 PLACES: tuple[str, ...] = ("database", "output")
 """Where things are kept; not even remembered with a run."""
 WITHOUT_EFFECT: tuple[str, ...] = (
-    *PLACES, "threads", "source.path", "source.mapping", "source.cache", "source.vendor", "network.workers", *(f"llm.{name}" for name in HOW_ASKED),
+    *PLACES, "threads", "source.path", "source.mapping", "source.cache", "source.vendor", "reconcile", "network.workers", "universe.maximum_absent",
+    *(f"llm.{name}" for name in HOW_ASKED),
 )  # fmt: skip
 """No stored row depends on them. What a folder and its mapping deliver is in the source's version, and results are the same
-for any number of threads and workers. Where and how a language model is asked shows only in columns that say how it went."""
+for any number of threads and workers; how many members may lack a bar refuses months and changes none. Where and how a
+language model is asked shows only in columns that say how it went."""
 NO_PART_IN_BOOKS: tuple[str, ...] = (
     "narratives",
     "llm",
@@ -66,7 +72,8 @@ NO_PART_IN_BOOKS: tuple[str, ...] = (
     "factors.weighting", "factors.ic_horizons",
     "regimes.bootstrap_resamples", "regimes.bootstrap_block", "regimes.permutations",
     "forecasts.interval_level", "forecasts.min_interval_errors", "forecasts.min_score_months",
-    "allocation.rule_tilt", "allocation.momentum_months", "allocation.clone_threshold",
+    "forecasts.confidence_level", "forecasts.confidence_resamples", "forecasts.confidence_block", "forecasts.confidence_seed",
+    "allocation.books", "allocation.rule_tilt", "allocation.momentum_months", "allocation.clone_threshold",
     *(f"backtest.{item.name}" for item in fields(BacktestOptions) if item.name != "cost_bp"),
 )  # fmt: skip
 """They shape intervals, tests, baselines, tear sheets or sentences, but no weight and no net return of a strategy: trying
@@ -83,11 +90,11 @@ class SourceSettings:
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
 
-    name: Literal["simulated", "files", "tushare", "baostock"] = "simulated"
+    name: Literal["simulated", "files", "tushare", "baostock", "akshare", "tinysoft"] = "simulated"
     """The simulated market needs nothing and its truth is known; files is a folder in the canonical layout; the others are
     vendors, each an extra of the package."""
     path: Path | None = None
-    """Folder of the ``files`` source."""
+    """Folder of the ``files`` source; with a vendor, folder of the tables that vendor can't serve."""
     mapping: Path | None = None
     """TOML file with other file names, column names and units; by default mapping.toml in the folder, if there."""
     cache: Path | None = None
@@ -136,6 +143,9 @@ class UniverseSettings:
     industry_scheme: str | None = None
     """Classification the industries are taken from, as raw.industries.scheme names it. By default that which classifies
     most members at the month's last close (ties by name): industries of two schemes are never mixed."""
+    maximum_absent: Annotated[float, Ge(0.0), Le(1.0)] = 0.05
+    """Largest share of members without a bar at a month's last close (fraction); a month with more is refused, because those
+    with bars are perhaps survivors only. A suspended member has a bar: a twentieth leaves room for gaps of a vendor."""
 
 
 class _Environment(EnvSettingsSource):
@@ -180,6 +190,7 @@ class Settings(BaseSettings):
     universe: UniverseSettings = UniverseSettings()
     simulation: SimulationOptions = SimulationOptions()
     sanity: SanityOptions = SanityOptions()
+    reconcile: ReconcileOptions = ReconcileOptions()
     factors: FactorOptions = FactorOptions()
     regimes: RegimeOptions = RegimeOptions()
     forecasts: ForecastOptions = ForecastOptions()
@@ -314,6 +325,23 @@ def _checked(settings: Settings) -> Settings:
     return settings
 
 
+def _with_panels(settings: Settings) -> Settings:
+    """The same with the content of every extra training panel, so that it is recorded and another content is another run."""
+    if not settings.forecasts.panels:
+        return settings
+    from rotation_pipeline.warehouse.training_panels import content_of, load_panel
+
+    found: list[PanelOptions] = []
+    for panel in settings.forecasts.panels:
+        if Path(panel.path).resolve() == settings.database_path.resolve():
+            raise SettingsError(f"forecasts.panels: {panel.path} is the database of this run; name another one")
+        try:
+            found.append(replace(panel, content=content_of(load_panel(panel))))
+        except (WarehouseError, SourceError, PanelError) as error:
+            raise SettingsError(f"forecasts.panels: {error}") from error
+    return settings.model_copy(update={"forecasts": replace(settings.forecasts, panels=tuple(found))})
+
+
 def _check_simulation(settings: Settings) -> None:
     try:
         _ = settings.simulation.first_month
@@ -381,7 +409,7 @@ def load_settings(**overrides: Any) -> Settings:  # nested dictionaries of setti
     if config is not None and not Path(config).is_file():
         raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which does not exist")
     try:
-        settings = _checked(Settings(**overrides))
+        settings = _with_panels(_checked(Settings(**overrides)))
         _check_llm(settings)
         _check_vendor(settings)
         return settings

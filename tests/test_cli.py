@@ -96,7 +96,7 @@ def test_wrong_usage_ends_with_2(rotation: Any, arguments: list[str], message: s
         (["ingest", "--source", "files"], "source.path is missing: the files source needs the folder it reads"),
         (
             ["ingest", "--source", "yahoo"],
-            "source.name: Input should be 'simulated', 'files', 'tushare' or 'baostock' (given 'yahoo')",
+            "source.name: Input should be 'simulated', 'files', 'tushare', 'baostock', 'akshare' or 'tinysoft' (given 'yahoo')",
         ),
         (["run", "--from", "2015-01", "--to", "2014-01"], "sample.end 2014-01 is before sample.start 2015-01"),
         (["run", "--from", "2014"], "sample.start, sample.end: '2014' is no month"),

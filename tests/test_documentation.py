@@ -18,7 +18,7 @@ from rotation_pipeline.cli import app
 from rotation_pipeline.market.simulation.moments import moments
 from rotation_pipeline.market.tables import SOURCE_TABLES
 from rotation_pipeline.orchestration.graph import stages
-from rotation_pipeline.settings import PREFIX, SettingsError, load_settings
+from rotation_pipeline.settings import CONFIG_VARIABLE, PREFIX, SettingsError, load_settings
 from rotation_pipeline.sources.base import SourceError
 from rotation_pipeline.sources.files import FilesSource
 from rotation_pipeline.warehouse.catalog import catalog
@@ -294,6 +294,9 @@ def test_environment_variables_in_examples_are_settings(monkeypatch: pytest.Monk
     assert given
     for name, value in given:
         monkeypatch.setenv(name, value)
+        if name == CONFIG_VARIABLE:  # a file the reader has made by then
+            Path(value).parent.mkdir(exist_ok=True)
+            Path(value).touch()
     load_settings()
 
 

@@ -146,7 +146,7 @@ def test_every_stage_has_the_rows_of_the_graph(study: rp.Study, stored: Warehous
 
 def test_the_verdict_and_the_text_are_those_of_the_graph(study: rp.Study, stored: Warehouse, project: Project) -> None:
     assert " ".join(study.verdict.sentences("en")[0].split()) in " ".join(project.first.stdout.split())
-    rows = stored.read("marts.narratives", language="zh").sort("month")
+    rows = stored.read("marts.narratives", language="zh", period="month").sort("month")
     for month, text in zip(rows["month"], rows["text"], strict=True):
         assert rp.narrative(study.facts, month, "zh") == text
 

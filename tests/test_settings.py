@@ -206,7 +206,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         ("sample", "history_months", 3, "greater than or equal to 26"),
         ("sanity", "maximum_quarantined", 1.5, "less than or equal to 1"),
         ("simulation", "premium_strength", "strong", "valid number"),
-        ("source", "name", "yahoo", "'simulated', 'files', 'tushare' or 'baostock'"),
+        ("source", "name", "yahoo", "'simulated', 'files', 'tushare', 'baostock', 'akshare' or 'tinysoft'"),
         ("universe", "index_id", "SSE50", "pattern"),
     ],
 )

@@ -41,6 +41,14 @@ classified AS (
     WHERE $industry_scheme IS NULL OR i.scheme = $industry_scheme
     GROUP BY m.month, m.asset_key, i.scheme
 ),
+-- A list of members that ends before the bars, or bars of those who survived only, shows as members without a bar.
+absent AS (
+    SELECT m.month, COUNT(*) - COUNT(b.asset_key) AS absent, COUNT(*) AS members
+    FROM members AS m
+    LEFT JOIN staging.daily_bars AS b
+        ON b.asset_key = m.asset_key AND b.day = m.last_day AND b.month = m.month
+    GROUP BY m.month
+),
 chosen AS (
     SELECT month, scheme
     FROM classified
@@ -50,7 +58,11 @@ chosen AS (
 SELECT
     m.month,
     m.asset_key,
-    b.asset_key IS NOT NULL AS in_estimation,
+    CASE
+        WHEN a.absent > $maximum_absent * a.members
+            THEN ERROR(a.absent || ' of ' || a.members || ' members of ' || $index_id || ' have no bar at the last close of ' || STRFTIME(m.month, '%Y-%m') || ', so what is left are perhaps survivors only: end the sample before that month (--to), bring the bars of all members, or raise universe.maximum_absent')
+        ELSE b.asset_key IS NOT NULL
+    END AS in_estimation,
     b.asset_key IS NOT NULL AND NOT b.is_suspended AS in_tradable,
     CASE
         WHEN $industry_scheme IS NOT NULL AND s.scheme IS NULL
@@ -62,6 +74,7 @@ SELECT
 FROM members AS m
 LEFT JOIN staging.daily_bars AS b
     ON b.asset_key = m.asset_key AND b.day = m.last_day AND b.month = m.month
+INNER JOIN absent AS a ON a.month = m.month
 LEFT JOIN chosen AS s ON s.month = m.month
 LEFT JOIN classified AS c ON c.asset_key = m.asset_key AND c.month = m.month AND c.scheme = s.scheme
 ORDER BY m.month, m.asset_key

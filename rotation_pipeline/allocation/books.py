@@ -6,15 +6,14 @@ Each month starts from last month's stored weights, so that one month alone and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import pandas as pd
 
 from rotation_pipeline.allocation import baselines
-from rotation_pipeline.allocation.anchored import anchored_target, hold_within_band, interval_shrinkage
+from rotation_pipeline.allocation.decision import Decider
 from rotation_pipeline.allocation.frames import (
     MissingMonthError,
     Month,
@@ -27,60 +26,23 @@ from rotation_pipeline.allocation.frames import (
     require,
     rows_where,
 )
-from rotation_pipeline.allocation.inertia import drift, with_inertia
-from rotation_pipeline.allocation.limits import limit_turnover, project_to_bounds, volatility_scale
+from rotation_pipeline.allocation.inertia import drift
 from rotation_pipeline.allocation.options import AllocationOptions
-from rotation_pipeline.allocation.risk import complete_rows, sample_covariance
-from rotation_pipeline.allocation.scores import Floats, neutral, raw_scores, standardise
-from rotation_pipeline.allocation.softmax import softmax_weights
-from rotation_pipeline.allocation.tables import BASELINES, BOOKS, STRATEGIES, WEIGHTS
+from rotation_pipeline.allocation.scores import Floats
+from rotation_pipeline.allocation.selection import Choice, Selection
+from rotation_pipeline.allocation.states import State, States, by_style
+from rotation_pipeline.allocation.strategies import Position, computed, strategy
+from rotation_pipeline.allocation.tables import BASELINES, BOOKS, SELECTION, WEIGHTS
 from rotation_pipeline.factors.styles import STYLES
-
-NETWORK = "network_lstm"
-"""Expert whose forecasts the softmax_network book trades."""
-ORDER: tuple[str, ...] = tuple(sorted((*STRATEGIES, *BASELINES)))
 
 
 @dataclass(frozen=True, slots=True)
 class AllocationResult:
-    """Rows of the tables WEIGHTS and BOOKS for the months asked for, sorted by key."""
+    """Rows of the tables WEIGHTS, BOOKS and SELECTION for the months asked for, sorted by key."""
 
     weights: pd.DataFrame
     books: pd.DataFrame
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """One book at one month end; (K,) arrays in the order of STYLES, NaN = null."""
-
-    score: Floats
-    target: Floats
-    weight: Floats
-    drifted: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a strategy is told at t: (K,) mean, standard error and volatility, fraction per month, NaN = unknown."""
-
-    mean: Floats
-    standard_error: Floats
-    volatility: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is known at the close of t."""
-
-    month: pd.Timestamp
-    mixture: View
-    network: View
-    returns: Floats
-    """(T, K) long-short returns of the months up to t, oldest first; NaN = no book."""
-    trend: float
-    volatility: Floats
-    """(T,) index volatility at the month ends up to t."""
-    index_return: float
+    selection: pd.DataFrame
 
 
 def allocate(
@@ -94,6 +56,7 @@ def allocate(
     previous_weights: pd.DataFrame | None,
     previous_books: pd.DataFrame | None,
     options: AllocationOptions,
+    style_turnover: pd.DataFrame | None = None,
 ) -> AllocationResult:
     """Weights of every strategy and baseline at the close of each of ``months``, and what each book trades.
 
@@ -103,14 +66,19 @@ def allocate(
     index_return at each month's last close, all months from the first on. Rows after a month never touch its result.
     ``first_month``: the store's first month; there every strategy starts at equal weight and nothing is traded.
     ``previous_weights``: rows of WEIGHTS with at least the month before the first one asked for (ignored for the store's
-    first). ``previous_books``: rows of BOOKS of all earlier months, for the mean active share so far.
+    first). ``previous_books``: rows of BOOKS of all earlier months, for the mean active share so far. ``style_turnover``: of the
+    styles' long-short books, wide as ``style_returns``; nested selection and the decision-focused book need it, and the forecasts of
+    all months since ``first_month`` (the decision-focused book: since the first of ``style_returns``).
 
     MissingMonthError names the table and month to materialise; TotalLossError the book that lost everything.
     """
     start, wanted = as_month(first_month), as_months(months)
     stored = by_month(previous_weights)
-    shares = _past_active_shares(previous_books, wanted[0], start) if wanted else {}
-    states = _States(forecasts, expert_forecasts, style_returns, index_features)
+    order = sorted((*computed(options), *BASELINES))
+    shares = _past_active_shares(previous_books, wanted[0], start, order) if wanted else {}
+    states = States(forecasts, expert_forecasts, style_returns, index_features, style_turnover)
+    selection = Selection(states, start, options) if options.selection == "nested" else None
+    decider = Decider(states, options) if "decision_focused" in computed(options).values() else None
     rows = _Rows()
     held: dict[str, Floats] = {}
     held_month: pd.Timestamp | None = None
@@ -120,25 +88,33 @@ def allocate(
         if month == start:
             held = {}
         elif held_month != month_before(month):
-            held = _stored_weights(stored, month)
-        positions = _positions(states.at(month), held, options)
+            held = _stored_weights(stored, month, order)
+        choices = {} if selection is None else selection.at(month)
+        decided = None if decider is None else decider.target(month)
+        positions = _positions(states.at(month), held, options, choices, decided)
         _require_history(shares, month, start)
-        for book in ORDER:
+        rows.select(month, choices)
+        for book in order:
             position = positions[book]
             shares[book][month] = 0.5 * float(np.abs(position.weight - 1.0 / len(STYLES)).sum())
             past = [share for earlier, share in shares[book].items() if earlier <= month]
             clone = math.fsum(past) / len(past) < options.clone_threshold
             rows.add(month, book, position, shares[book][month], clone)
         held, held_month = {book: position.weight for book, position in positions.items()}, month
-    return AllocationResult(make_frame(rows.weights, WEIGHTS.stored_names), make_frame(rows.books, BOOKS.stored_names))
+    return AllocationResult(
+        make_frame(rows.weights, WEIGHTS.stored_names),
+        make_frame(rows.books, BOOKS.stored_names),
+        make_frame(rows.selection, SELECTION.stored_names),
+    )
 
 
 class _Rows:
-    """Collects the rows of both tables, by column."""
+    """Collects the rows of all tables, by column."""
 
     def __init__(self) -> None:
         self._weights: dict[str, list[object]] = {name: [] for name in WEIGHTS.stored_names}
         self._books: dict[str, list[object]] = {name: [] for name in BOOKS.stored_names}
+        self._selection: dict[str, list[object]] = {name: [] for name in SELECTION.stored_names}
 
     def add(self, month: pd.Timestamp, book: str, position: Position, active_share: float, clone: bool) -> None:
         """One book at one month end; months and books come in the order of the keys."""
@@ -152,6 +128,18 @@ class _Rows:
         ):
             self._books[name].append(value)
 
+    def select(self, month: pd.Timestamp, choices: Mapping[str, Choice]) -> None:
+        """What nested selection found at one month end."""
+        for book, choice in sorted(choices.items()):
+            for place, cell in enumerate(choice.cells):
+                parameters = (math.nan if value is None else value for value in astuple(cell)[1:])
+                values = (
+                    month, book, place, cell.score_form, *parameters, float(choice.gross[place]),
+                    float(choice.traded[place]), choice.months, float(choice.criterion[place]), place == choice.chosen,
+                )  # fmt: skip
+                for name, value in zip(SELECTION.stored_names, values, strict=True):
+                    self._selection[name].append(value)
+
     @property
     def weights(self) -> dict[str, object]:
         """Columns of WEIGHTS, typed even when there is no row."""
@@ -163,108 +151,41 @@ class _Rows:
         """Columns of BOOKS, typed even when there is no row."""
         return {name: _typed(name, column, ("strategy",)) for name, column in self._books.items()}
 
+    @property
+    def selection(self) -> dict[str, object]:
+        """Columns of SELECTION, typed even when there is no row."""
+        texts = ("strategy", "score_form")
+        return {name: _typed(name, column, texts) for name, column in self._selection.items()}
+
 
 def _typed(name: str, column: list[object], texts: tuple[str, ...]) -> object:
     if name == "month":
         return np.array(column, dtype="datetime64[ns]")
     if name in texts:
         return np.array(column, dtype=object)
-    return np.array(column, dtype=np.bool_ if name == "is_equal_weight_clone" else np.float64)
+    kind = np.bool_ if name.startswith("is_") else np.int32 if name in ("cell", "months") else np.float64
+    return np.array(column, dtype=kind)
 
 
-class _States:
-    """Hands out what is known at t, and nothing later."""
-
-    def __init__(
-        self, forecasts: pd.DataFrame, experts: pd.DataFrame, style_returns: pd.DataFrame, index_features: pd.DataFrame
-    ) -> None:
-        self._forecasts = by_month(forecasts)
-        self._experts = by_month(rows_where(experts, "expert", NETWORK))
-        self._returns = style_returns.sort_index()[list(STYLES)].astype("float64")
-        self._features = index_features.sort_values("month").set_index("month")
-        if self._returns.index.has_duplicates or self._features.index.has_duplicates:
-            raise ValueError("style_returns and index_features must have one row per month")
-
-    def at(self, month: pd.Timestamp) -> State:
-        """Everything the books may see at the close of ``month``."""
-        needed = f"to allocate {month:%Y-%m}"
-        mixture = _by_style(require("marts.forecasts", self._forecasts, month, needed), "marts.forecasts", month)
-        experts = self._experts.get(month)
-        network = None if experts is None else _by_style(experts, "marts.expert_forecasts", month)
-        volatility = numbers(mixture, "volatility")
-        returns = self._returns.loc[self._returns.index <= month]
-        features = self._features.loc[self._features.index <= month]
-        for table, index in (
-            ("marts.factor_longshort", returns.index),
-            ("intermediate.index_features", features.index),
-        ):
-            if len(index) == 0 or index[-1] != month:
-                raise MissingMonthError(
-                    f"{table} has no rows for {month:%Y-%m}, needed {needed}: materialise that month first"
-                )
-        nothing = np.full(len(STYLES), np.nan)
-        return State(
-            month=month,
-            mixture=View(numbers(mixture, "mean"), numbers(mixture, "standard_error"), volatility),
-            network=View(nothing, nothing, volatility)
-            if network is None
-            else View(numbers(network, "mean"), numbers(network, "standard_error"), volatility),
-            returns=np.ascontiguousarray(returns.to_numpy(dtype=np.float64)),
-            trend=float(features["trend"].astype("float64").iloc[-1]),
-            volatility=numbers(features, "volatility"),
-            index_return=float(features["index_return"].astype("float64").iloc[-1]),
-        )
-
-
-def _positions(state: State, held: dict[str, Floats], options: AllocationOptions) -> dict[str, Position]:
+def _positions(
+    state: State,
+    held: dict[str, Floats],
+    options: AllocationOptions,
+    choices: Mapping[str, Choice],
+    decided: Floats | None,
+) -> dict[str, Position]:
     """Every book at one month end; an empty ``held`` is the store's first month."""
     latest = state.returns[-1]
     drifted = {book: drift(weights, latest, f"book {book} in {state.month:%Y-%m}") for book, weights in held.items()}
     positions: dict[str, Position] = {}
-    for book in STRATEGIES:
-        kind = options.book if book == "rotation" else "softmax"
-        view = state.network if book == "softmax_network" else state.mixture
-        positions[book] = _strategy(kind, view, state.returns, held.get(book), drifted.get(book), options)
+    for book, kind in computed(options).items():
+        own = choices[book].applied(options) if book in choices else options
+        positions[book] = strategy(kind, state, held.get(book), drifted.get(book), own, decided)
     nothing = np.full(len(STYLES), np.nan)
     for book in BASELINES:
         weights = _baseline(book, state, options)
         positions[book] = Position(nothing, weights, weights, drifted.get(book, nothing))
     return positions
-
-
-def _strategy(
-    kind: str, view: View, returns: Floats, held: Floats | None, drifted: Floats | None, options: AllocationOptions
-) -> Position:
-    """One strategy: score, target, then inertia or band, floor and cap, volatility target, turnover cap."""
-    count = len(STYLES)
-    nothing, equal = np.full(count, np.nan), baselines.equal_weight(count)
-    if np.isnan(view.mean).all():  # no forecast yet: equal weight, restored every month
-        return Position(nothing, equal, equal, nothing if drifted is None else drifted)
-    scores = standardise(raw_scores(view.mean, view.volatility, options.score_form, options.risk_penalty))
-    if kind == "anchored":
-        kept = interval_shrinkage(view.mean, view.standard_error, options.shrinkage)
-        target = anchored_target(
-            neutral(scores), kept, options.tilt_scale, options.tilt_cap, options.floor, options.cap
-        )
-    else:
-        target = softmax_weights(neutral(scores), options.temperature)
-    if held is None or drifted is None:
-        return Position(scores, target, equal, nothing)
-    # under a volatility target the book is partly cash: compare compositions, which sum to 1
-    mix = drifted / math.fsum(drifted.tolist())
-    if kind == "anchored":
-        weights = hold_within_band(mix, target, options.no_trade_band)
-    else:
-        base = mix if options.inertia_from == "drifted" else held / math.fsum(held.tolist())
-        weights = with_inertia(base, target, options.inertia)
-    weights = project_to_bounds(weights, options.floor, options.cap)
-    if options.volatility_target is not None:
-        rows = complete_rows(returns, options.covariance_months)
-        if rows.shape[0] >= options.minimum_months:
-            weights = weights * volatility_scale(
-                weights, sample_covariance(rows), options.volatility_target, options.leverage_cap
-            )
-    return Position(scores, target, limit_turnover(drifted, weights, options.turnover_cap), drifted)
 
 
 def _baseline(book: str, state: State, options: AllocationOptions) -> Floats:
@@ -284,34 +205,28 @@ def _baseline(book: str, state: State, options: AllocationOptions) -> Floats:
     raise ValueError(f"no baseline is called {book!r}; there are {', '.join(BASELINES)}")
 
 
-def _by_style(rows: pd.DataFrame, table: str, month: pd.Timestamp) -> pd.DataFrame:
-    """``rows`` indexed by style in the order of STYLES; ValueError if a style is missing or twice."""
-    indexed = rows.set_index("style")
-    if sorted(indexed.index) != sorted(STYLES):
-        raise ValueError(f"{table}, {month:%Y-%m}: expected one row for each of {STYLES}, got {sorted(indexed.index)}")
-    return cast(pd.DataFrame, indexed.loc[list(STYLES)])
-
-
-def _stored_weights(stored: dict[pd.Timestamp, pd.DataFrame], month: pd.Timestamp) -> dict[str, Floats]:
+def _stored_weights(
+    stored: dict[pd.Timestamp, pd.DataFrame], month: pd.Timestamp, order: Sequence[str]
+) -> dict[str, Floats]:
     """Last month's weights of every book, from the table."""
     before = month_before(month)
     rows = require("marts.weights", stored, before, f"as the month before {month:%Y-%m}")
     held: dict[str, Floats] = {}
-    for book in ORDER:
+    for book in order:
         of_book = rows_where(rows, "strategy", book)
         if of_book.empty:
             raise MissingMonthError(
                 f"marts.weights, {before:%Y-%m} has no rows of book {book}: materialise that month again"
             )
-        held[book] = numbers(_by_style(of_book, f"marts.weights, book {book}", before), "weight")
+        held[book] = numbers(by_style(of_book, f"marts.weights, book {book}", before), "weight")
     return held
 
 
 def _past_active_shares(
-    previous: pd.DataFrame | None, first: pd.Timestamp, start: pd.Timestamp
+    previous: pd.DataFrame | None, first: pd.Timestamp, start: pd.Timestamp, order: Sequence[str]
 ) -> dict[str, dict[pd.Timestamp, float]]:
     """Active share by book and month, for months from the store's first up to the one before ``first``."""
-    shares: dict[str, dict[pd.Timestamp, float]] = {book: {} for book in ORDER}
+    shares: dict[str, dict[pd.Timestamp, float]] = {book: {} for book in order}
     for month, rows in by_month(previous).items():
         if start <= month < first:
             for book, share in zip(rows["strategy"], rows["active_share"], strict=True):
@@ -324,7 +239,7 @@ def _require_history(shares: dict[str, dict[pd.Timestamp, float]], month: pd.Tim
     """MissingMonthError unless every book has an active share in the month before ``month``."""
     if month == start:
         return
-    for book in ORDER:
+    for book in shares:
         if month_before(month) not in shares[book]:
             raise MissingMonthError(
                 f"marts.books has no row of {book} for {month_before(month):%Y-%m}, needed for the mean active share of "

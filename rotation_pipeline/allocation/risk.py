@@ -29,6 +29,33 @@ def sample_covariance(returns: Floats) -> Floats:
     return covariance
 
 
+def ledoit_wolf_covariance(returns: Floats) -> Floats:
+    """Covariance of ``returns`` (T, K) shrunk to a multiple of the identity, per period, (K, K) symmetric to the bit.
+
+    (1 − δ) S + δ m I with S = X'X / T of the centred returns, m = tr S / K and the δ in [0, 1] that minimises the expected
+    squared error: δ = min(1, b²/d²), d² = ‖S − m I‖², b² = Σ_t ‖x_t x_t' − S‖² / T² (Ledoit & Wolf 2004, Journal of
+    Multivariate Analysis 88, section 3.2). Errors as in :func:`sample_covariance`.
+    """
+    count, width = returns.shape[0], returns.shape[1] if returns.ndim == 2 else 0
+    sample = sample_covariance(returns) * ((count - 1) / count)
+    centred = returns - returns.mean(axis=0)
+    level = float(np.trace(sample)) / width
+    target = level * np.eye(width)
+    distance = float(np.sum((sample - target) ** 2))
+    error = sum(float(np.sum((np.outer(row, row) - sample) ** 2)) for row in centred) / count**2
+    share = min(1.0, error / distance) if distance > 0.0 else 1.0
+    return (1.0 - share) * sample + share * target
+
+
+def inverse_volatility_weights(covariance: Floats) -> Floats:
+    """Weights proportional to 1/σ_i, (K,) summing to 1. RiskParityError for a series without variance."""
+    variances = np.diag(covariance)
+    if not np.isfinite(variances).all() or (variances <= 0.0).any():
+        raise RiskParityError(f"inverse volatility needs a positive variance of every series, got {variances.tolist()}")
+    inverse = 1.0 / np.sqrt(variances)
+    return inverse / inverse.sum()
+
+
 def complete_rows(returns: Floats, window: int | None) -> Floats:
     """The last ``window`` (None: all) rows of ``returns`` (T, K) in which every style has a return."""
     rows = returns[~np.isnan(returns).any(axis=1)]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from rotation_pipeline.allocation.options import AllocationOptions, Alternative
 from rotation_pipeline.market.schema import MONTH, Column, Table, reading
 from rotation_pipeline.regimes.tables import STYLE
 
-STRATEGIES = ("rotation", "softmax_mixture", "softmax_network")
-"""Books that time styles: ``rotation`` is the headline; the others are shown and counted as trials."""
+HEADLINE = "rotation"
+ALTERNATIVES: tuple[str, ...] = get_args(Alternative)
+"""Every book that may be computed beside the headline; ``allocation.books`` says which are."""
+STRATEGIES = (HEADLINE, *AllocationOptions().books)
+"""The headline and the alternatives computed by default; all that are computed are shown and counted as trials."""
 BASELINES = (
     "equal_weight",
     "only_MOM",
@@ -19,7 +25,7 @@ BASELINES = (
     "factor_momentum",
 )
 """Books against which they are judged. The oracle and the index have no weights known at t and exist in the backtest only."""
-BOOK = Column("strategy", "VARCHAR", "category", "book", allowed=(*STRATEGIES, *BASELINES))
+BOOK = Column("strategy", "VARCHAR", "category", "book", allowed=(HEADLINE, *ALTERNATIVES, *BASELINES))
 _INPUTS = (
     "marts.forecasts.mean",
     "marts.forecasts.standard_error",
@@ -88,4 +94,53 @@ BOOKS = Table(
     ),
     minimum_rows=1,
 )
-TABLES: tuple[Table, ...] = (WEIGHTS, BOOKS)
+SELECTION = Table(
+    "marts",
+    "selection",
+    "cells of the parameter grid of nested selection: what each earned, and which one was chosen; no rows where parameters are fixed",
+    ("month", "strategy", "cell"),
+    reading(
+        (
+            MONTH,
+            Column("strategy", "VARCHAR", "category", "book", allowed=(HEADLINE, *ALTERNATIVES)),
+            Column("cell", "INTEGER", "count", "place in the grid, from 0", minimum=0.0),
+            Column("score_form", "VARCHAR", "category", "score form", allowed=("ratio", "penalty", "raw")),
+            Column("risk_penalty", "DOUBLE", "per unit of volatility", "λ", "the score form has none", minimum=0.0),
+            Column("temperature", "DOUBLE", "standard deviations", "τ", "an anchored book", minimum=0.0),
+            Column("inertia", "DOUBLE", "fraction", "α", "an anchored book", minimum=0.0, maximum=1.0),
+            Column("tilt_scale", "DOUBLE", "weight per standard deviation", "κ", "a softmax book", minimum=0.0),
+            Column(
+                "gross_return",
+                "DOUBLE",
+                "fraction per month",
+                "what the cell's book earned over the month before costs",
+                "before the first month of returns",
+            ),
+            Column(
+                "turnover",
+                "DOUBLE",
+                "fraction",
+                "what was traded for it, between styles and inside their books",
+                "before the first month of returns",
+                minimum=0.0,
+            ),
+            Column("months", "INTEGER", "count", "months of returns behind the criterion", minimum=0.0),
+            Column(
+                "criterion",
+                "DOUBLE",
+                "by setting",
+                "mean − γ/2 variance, or Sharpe ratio, of the net returns of those months, per month",
+                "too few months, or no variance",
+            ),
+            Column(
+                "is_chosen",
+                "BOOLEAN",
+                "flag",
+                "the weights set at this close use this cell; false for all while the fixed settings hold",
+            ),
+        ),
+        *_INPUTS,
+        "marts.factor_longshort.book_turnover",
+    ),
+)
+TABLES: tuple[Table, ...] = (WEIGHTS, BOOKS, SELECTION)

@@ -35,3 +35,16 @@ def combinatorial_purged_splits(
             is_train[after : after + purge + embargo] = False
         splits.append((np.flatnonzero(is_train), np.flatnonzero(is_test)))
     return splits
+
+
+def combinatorial_paths(folds: int, test_folds: int) -> Indices:
+    """The split, as numbered by :func:`combinatorial_purged_splits`, from which each path takes each fold: folds × paths.
+
+    Every fold is tested C(folds − 1, test_folds − 1) times, which is the number of paths: path p takes a fold from the
+    p-th split that tests it, so that every test of a split is used once and a path covers all observations.
+    """
+    if not 1 <= test_folds < folds:
+        raise ValueError(f"need 1 ≤ test_folds < folds, got folds={folds}, test_folds={test_folds}")
+    chosen = list(combinations(range(folds), test_folds))
+    found = [[number for number, tested in enumerate(chosen) if fold in tested] for fold in range(folds)]
+    return np.array(found, dtype=np.int64)

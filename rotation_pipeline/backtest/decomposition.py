@@ -21,9 +21,8 @@ from rotation_pipeline.allocation.frames import (
     require,
 )
 from rotation_pipeline.allocation.scores import Floats
-from rotation_pipeline.allocation.tables import STRATEGIES
 from rotation_pipeline.backtest.options import BacktestOptions
-from rotation_pipeline.backtest.tables import ATTRIBUTION, EFFECTS
+from rotation_pipeline.backtest.tables import ATTRIBUTION, EFFECTS, TIMED
 from rotation_pipeline.factors.styles import STYLES
 
 BENCHMARK = "equal_weight"
@@ -84,6 +83,7 @@ def attribution_table(
         net = dict(
             zip(*(require("marts.backtest", books, month, needed)[c] for c in ("strategy", "net_return")), strict=True)
         )
+        timed = [book for book in TIMED if book in positions["weight"]]
         cost = {
             book: style_costs(
                 positions["weight"][book],
@@ -91,10 +91,10 @@ def attribution_table(
                 np.where(np.isnan(returns), 0.0, turnover),
                 options.cost_bp,
             )
-            for book in (*STRATEGIES, BENCHMARK)
+            for book in (*timed, BENCHMARK)
         }
         equal = positions["weight"][BENCHMARK]
-        for book in STRATEGIES:
+        for book in timed:
             effects = decompose_excess(
                 positions["weight"][book], positions["target"][book], targets[book], equal, returns, cost[book],
                 cost[BENCHMARK],

@@ -26,12 +26,10 @@ from rotation_pipeline.allocation.frames import (
 )
 from rotation_pipeline.allocation.inertia import TotalLossError, drift
 from rotation_pipeline.allocation.scores import Floats
-from rotation_pipeline.allocation.tables import BASELINES, STRATEGIES
+from rotation_pipeline.allocation.tables import BASELINES, HEADLINE
 from rotation_pipeline.backtest.options import BacktestOptions
-from rotation_pipeline.backtest.tables import BACKTEST, SERIES
+from rotation_pipeline.backtest.tables import BACKTEST, TIMED, UNHELD
 from rotation_pipeline.factors.styles import STYLES
-
-ORDER: tuple[str, ...] = tuple(sorted(SERIES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +71,8 @@ def role(series: str) -> str:
     """What the rows of a series may be used for."""
     if series in BASELINES:
         return "baseline"
-    if series in STRATEGIES:
-        return "strategy" if series == "rotation" else "alternative"
+    if series in TIMED:
+        return "strategy" if series == HEADLINE else "alternative"
     return {"oracle": "upper_bound", "index": "index"}[series]
 
 
@@ -118,6 +116,7 @@ def run_backtest(
     market = {month: float(numbers(rows, "ret")[-1]) for month, rows in by_month(index_returns).items()}
     begun = [month for month, style in styles.items() if month > start and not np.isnan(style.returns).all()]
     first = min(begun, default=None)
+    order = _series(held, wanted)
     rows: list[Row] = []
     values: dict[str, tuple[float, float]] = {}
     values_month: pd.Timestamp | None = None
@@ -130,17 +129,17 @@ def run_backtest(
             continue
         before = month_before(month)
         if month == first:
-            values = dict.fromkeys(ORDER, (1.0, 1.0))
+            values = dict.fromkeys(order, (1.0, 1.0))
         elif values_month != before:
-            values = _stored_values(past, month)
-        books = _books(require("marts.weights", held, before, f"to backtest {month:%Y-%m}"), before)
+            values = _stored_values(past, month, order)
+        books = _books(require("marts.weights", held, before, f"to backtest {month:%Y-%m}"), before, order)
         books["oracle"] = _oracle(styles, month, None if month == first else before, options.oracle_epsilon)
         style = _held_month(styles, month)
         if month not in market or np.isnan(market[month]):
             raise MissingMonthError(
                 f"index_returns has no return for {month:%Y-%m}: materialise the index of that month first"
             )
-        for series in ORDER:
+        for series in order:
             if series == "index":
                 row = _row(month, series, market[month], 0.0, 0.0, 0.0, values[series], options)
             else:
@@ -233,10 +232,17 @@ def _style_month(rows: pd.DataFrame, month: pd.Timestamp) -> StyleMonth:
     return style
 
 
-def _books(rows: pd.DataFrame, month: pd.Timestamp) -> dict[str, Book]:
+def _series(held: Mapping[pd.Timestamp, pd.DataFrame], months: list[pd.Timestamp]) -> list[str]:
+    """Every series of the months, sorted: the books held over any of them, those every backtest has, oracle and index."""
+    before = [month_before(month) for month in months]
+    found = {str(book) for month in before if month in held for book in held[month]["strategy"].unique()}
+    return sorted({*found, HEADLINE, *BASELINES, *UNHELD})
+
+
+def _books(rows: pd.DataFrame, month: pd.Timestamp, order: list[str]) -> dict[str, Book]:
     """The books whose weights were set at ``month``."""
     place = {style: i for i, style in enumerate(STYLES)}
-    weights = {series: np.full(len(STYLES), np.nan) for series in (*STRATEGIES, *BASELINES)}
+    weights = {series: np.full(len(STYLES), np.nan) for series in order if series not in UNHELD}
     drifted = {series: np.full(len(STYLES), np.nan) for series in weights}
     for series, style, weight, was in zip(
         rows["strategy"], rows["style"], numbers(rows, "weight"), numbers(rows, "drifted"), strict=True
@@ -251,7 +257,9 @@ def _books(rows: pd.DataFrame, month: pd.Timestamp) -> dict[str, Book]:
     return {series: Book(weights[series], None if np.isnan(was).any() else was) for series, was in drifted.items()}
 
 
-def _stored_values(past: Mapping[pd.Timestamp, pd.DataFrame], month: pd.Timestamp) -> dict[str, tuple[float, float]]:
+def _stored_values(
+    past: Mapping[pd.Timestamp, pd.DataFrame], month: pd.Timestamp, order: list[str]
+) -> dict[str, tuple[float, float]]:
     """Net value and peak of each series at the close of the month before ``month``."""
     before = month_before(month)
     rows = require("marts.backtest", past, before, f"as the month before {month:%Y-%m}")
@@ -259,7 +267,7 @@ def _stored_values(past: Mapping[pd.Timestamp, pd.DataFrame], month: pd.Timestam
         str(series): (float(value), float(peak))
         for series, value, peak in zip(rows["strategy"], rows["net_value"], rows["peak"], strict=True)
     }
-    missing = [series for series in ORDER if series not in values]
+    missing = [series for series in order if series not in values]
     if missing:
         raise MissingMonthError(
             f"marts.backtest, {before:%Y-%m} has no rows of {missing}: materialise that month again"

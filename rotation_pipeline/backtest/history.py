@@ -10,17 +10,21 @@ import pandas as pd
 
 from rotation_pipeline.allocation.frames import MissingMonthError, as_month
 from rotation_pipeline.allocation.scores import Floats
-from rotation_pipeline.backtest.tables import SERIES
+from rotation_pipeline.allocation.tables import BASELINES, HEADLINE
+from rotation_pipeline.backtest.tables import TIMED, UNHELD
 
-ORDER: tuple[str, ...] = tuple(sorted(SERIES))
+REQUIRED = (HEADLINE, *BASELINES, *UNHELD)
+"""Series every backtest has."""
 BENCHMARK = "equal_weight"
 """The baseline everything is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Months (n,) ascending and, in the order of ORDER, (n, S) gross returns, factor and book turnover."""
+    """Months (n,) ascending and, in the order of ``names``, (n, S) gross returns, factor and book turnover."""
 
+    names: tuple[str, ...]
+    """Series, sorted."""
     months: tuple[pd.Timestamp, ...]
     gross: Floats
     factor_turnover: Floats
@@ -40,11 +44,21 @@ class History:
     def take(self, rows: npt.NDArray[np.int64]) -> History:
         """The months at the given positions."""
         return History(
+            self.names,
             tuple(self.months[i] for i in rows),
             np.ascontiguousarray(self.gross[rows]),
             np.ascontiguousarray(self.factor_turnover[rows]),
             np.ascontiguousarray(self.book_turnover[rows]),
         )
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The books that time styles, the headline first."""
+        return tuple(name for name in TIMED if name in self.names)
+
+    def column(self, name: str) -> int:
+        """Place of a series in the arrays."""
+        return self.names.index(name)
 
     def net(self, cost_bp: float) -> Floats:
         """(n, S) returns after factor and book costs at ``cost_bp`` basis points per unit of turnover."""
@@ -55,10 +69,11 @@ class History:
 def read_history(backtest: pd.DataFrame) -> History:
     """Arrays of the rows of BACKTEST; MissingMonthError for a gap between months or a series without a row."""
     if backtest.empty:
-        empty = np.empty((0, len(ORDER)))
-        return History((), empty, empty, empty)
+        empty = np.empty((0, len(REQUIRED)))
+        return History(tuple(sorted(REQUIRED)), (), empty, empty, empty)
+    names = tuple(sorted({*REQUIRED, *map(str, backtest["strategy"].unique())}))
     wide = {
-        name: backtest.pivot(index="month", columns="strategy", values=name).reindex(columns=list(ORDER)).sort_index()
+        name: backtest.pivot(index="month", columns="strategy", values=name).reindex(columns=list(names)).sort_index()
         for name in ("gross_return", "factor_turnover", "book_turnover")
     }
     months = tuple(as_month(month) for month in wide["gross_return"].index)
@@ -74,7 +89,7 @@ def read_history(backtest: pd.DataFrame) -> History:
         if np.isnan(values).any():
             row, column = np.argwhere(np.isnan(values))[0]
             raise MissingMonthError(
-                f"marts.backtest has no {name} of {ORDER[column]} for {months[row]:%Y-%m}: materialise that month again"
+                f"marts.backtest has no {name} of {names[column]} for {months[row]:%Y-%m}: materialise that month again"
             )
         arrays.append(values)
-    return History(months, *arrays)
+    return History(names, months, *arrays)

@@ -17,7 +17,7 @@ import pandas as pd
 from rotation_pipeline.allocation.frames import Month, as_month, as_months, make_frame, month_before
 from rotation_pipeline.allocation.scores import Floats
 from rotation_pipeline.backtest import measures as m
-from rotation_pipeline.backtest.history import BENCHMARK, ORDER, History, read_history
+from rotation_pipeline.backtest.history import BENCHMARK, History, read_history
 from rotation_pipeline.backtest.options import BacktestOptions
 from rotation_pipeline.backtest.resampling import percentile_interval, resampled_moments, stationary_months
 from rotation_pipeline.backtest.tables import MEASURES
@@ -103,7 +103,7 @@ def measure_table(
         if known is not None:
             for sample in _samples(known, labels, active, options):
                 blocks += _blocks(month, known, sample, options)
-    return _assemble(blocks)
+    return _assemble(blocks, history.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +120,11 @@ class Block:
     high: Floats
 
 
-def _assemble(blocks: list[Block]) -> pd.DataFrame:
+def _assemble(blocks: list[Block], names: tuple[str, ...]) -> pd.DataFrame:
     """All blocks as one frame sorted by the key; names are sorted once, not once per row."""
     samples = sorted({block.sample for block in blocks})
     place = {name: code for code, name in enumerate(samples)}
-    width = len(ORDER)
+    width = len(names)
     sizes = np.array([block.value.size for block in blocks], dtype=np.int64)
     codes = np.concatenate([np.empty(0, dtype=np.int64), *(np.repeat(block.codes, width) for block in blocks)])
     month = np.repeat(np.array([block.month for block in blocks], dtype="datetime64[ns]"), sizes)
@@ -134,7 +134,7 @@ def _assemble(blocks: list[Block]) -> pd.DataFrame:
     order = np.lexsort([codes, cost, sample, series, month])
     columns: dict[str, object] = {
         "month": month[order],
-        "strategy": np.array(ORDER, dtype=object)[series[order]],
+        "strategy": np.array(names, dtype=object)[series[order]],
         "sample": np.array(samples, dtype=object)[sample[order]],
         "cost_bp": cost[order],
         "measure": np.array(MEASURE_NAMES, dtype=object)[codes[order]],
@@ -195,7 +195,7 @@ def _blocks(month: pd.Timestamp, known: History, sample: Sample, options: Backte
 def _values(part: History, cost_bp: float, options: BacktestOptions) -> dict[str, Callable[[], Floats]]:
     """How to compute every measure of MEASURE_NAMES, each giving (S,)."""
     net, gross, year = part.net(cost_bp), part.gross, options.periods_per_year
-    benchmark = np.ascontiguousarray(net[:, ORDER.index(BENCHMARK)])
+    benchmark = np.ascontiguousarray(net[:, part.column(BENCHMARK)])
     return {
         "alpha": lambda: m.alpha_beta(net, benchmark, year)[0],
         "annualised_return": lambda: m.annualised_return(net, year),
@@ -239,10 +239,10 @@ def _drawdown_dates(part: History, net: Floats) -> Floats:
 
 def _intervals(part: History, month: pd.Timestamp, options: BacktestOptions) -> dict[str, tuple[Floats, Floats]]:
     """Percentile intervals of INTERVAL_MEASURES at the default cost, (S,) each; months are drawn for all series together."""
-    net, width, year = part.net(options.cost_bp), len(ORDER), options.periods_per_year
+    net, width, year = part.net(options.cost_bp), len(part.names), options.periods_per_year
     indices = stationary_months(net.shape[0], month, options)
     growth = np.log1p(np.maximum(net, -1.0 + 1e-12))
-    difference = net - net[:, [ORDER.index(BENCHMARK)]]
+    difference = net - net[:, [part.column(BENCHMARK)]]
     mean, spread = resampled_moments(np.ascontiguousarray(np.hstack([net, difference, growth])), indices)
     ratio = np.full((options.resamples, 2 * width), np.nan)
     noise = 1e-12 * np.abs(np.hstack([net, difference])).max(axis=0)

@@ -11,22 +11,23 @@ import pandas as pd
 
 from rotation_pipeline.allocation.frames import MissingMonthError, Month, as_month, as_months, make_frame
 from rotation_pipeline.allocation.scores import Floats
-from rotation_pipeline.allocation.tables import BASELINES, STRATEGIES
+from rotation_pipeline.allocation.tables import BASELINES, HEADLINE
 from rotation_pipeline.backtest import deflation
 from rotation_pipeline.backtest import measures as m
-from rotation_pipeline.backtest.history import BENCHMARK, ORDER, read_history
+from rotation_pipeline.backtest.history import BENCHMARK, read_history
 from rotation_pipeline.backtest.methods import method_text
 from rotation_pipeline.backtest.options import BacktestOptions
 from rotation_pipeline.backtest.resampling import Indices, percentile_interval, resampled_moments, stationary_months
 from rotation_pipeline.backtest.search_rows import overfitting_row, snooping_rows
 from rotation_pipeline.backtest.sharpe_tests import SharpeTest, sharpe_test_bootstrap, sharpe_test_hac
 from rotation_pipeline.backtest.tables import SIGNIFICANCE
+from rotation_pipeline.backtest.trials import STOCK_BOOK
 from rotation_pipeline.factors.statistics import newey_west_t
 from rotation_pipeline.regimes.statistics import benjamini_hochberg, generator
 
 COMPARED: tuple[str, ...] = (*BASELINES, "index")
 """What the headline strategy is compared with; the multiple-test correction is over these."""
-_BLOCK_TAG = 2
+BLOCK_TAG = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class Statistic:
 class Known:
     """Net returns (n, S) up to one month and everything needed to resample them."""
 
+    names: tuple[str, ...]
+    """Series, in the order of the columns."""
+    strategies: tuple[str, ...]
+    """Those that are judged, the headline first."""
     net: Floats
     trials: int
     sharpe_variance: float
@@ -59,7 +64,7 @@ class Known:
 
     def series(self, name: str) -> Floats:
         """Net returns (n,) of one series."""
-        return np.ascontiguousarray(self.net[:, ORDER.index(name)])
+        return np.ascontiguousarray(self.net[:, self.names.index(name)])
 
 
 def significance_table(
@@ -68,7 +73,8 @@ def significance_table(
     """Rows of SIGNIFICANCE for ``months``, each from months up to it.
 
     ``backtest``: rows of BACKTEST, every month from the start on. ``trials``: rows of TRIALS of every configuration ever evaluated;
-    of each one its latest row not after the month counts. Every strategy against zero and equal weight; the headline strategy
+    of each one its latest row not after the month counts, stock-level books left out: they are another way of trading weights
+    that are counted already, and their ratios contain the market. Every strategy against zero and equal weight; the headline strategy
     against every baseline and the index. Net of costs at the default cost. Below ``minimum_months`` months values are
     null; months before the backtest's start have no rows. Deflated Sharpe ratios against equal weight are those of the
     excess return, deflated by the trials' information ratios.
@@ -84,10 +90,21 @@ def significance_table(
         number, sharpe_variance, information_variance = _trials_until(counted, month)
         count = net.shape[0]
         block = max(1, min(round(options.mean_block), count // 4))
-        random = generator((options.seed, month.year, month.month, _BLOCK_TAG))
+        random = generator((options.seed, month.year, month.month, BLOCK_TAG))
         starts = random.integers(0, count, size=(options.resamples, count // block), dtype=np.int64)
         drawn = stationary_months(count, month, options)
-        state = Known(net, number, sharpe_variance, information_variance, starts, block, drawn, options)
+        state = Known(
+            known.names,
+            known.strategies,
+            net,
+            number,
+            sharpe_variance,
+            information_variance,
+            starts,
+            block,
+            drawn,
+            options,
+        )
         statistics = _statistics(state)
         rows += [(month, row) for row in sorted(statistics, key=lambda row: (row.strategy, row.baseline, row.name))]
     return _frame(rows)
@@ -95,17 +112,17 @@ def significance_table(
 
 def _statistics(known: Known) -> list[Statistic]:
     found: list[Statistic] = []
-    for strategy in STRATEGIES:
-        found += _sharpe_rows(known, strategy, "zero")
-        found += _belief_rows(known, strategy, "zero")
-        found += _sharpe_rows(known, strategy, BENCHMARK)
-        found += _belief_rows(known, strategy, BENCHMARK)
-        found.append(_excess_row(known, strategy))
+    for strategy in known.strategies:
+        found += sharpe_rows(known, strategy, "zero")
+        found += belief_rows(known, strategy, "zero")
+        found += sharpe_rows(known, strategy, BENCHMARK)
+        found += belief_rows(known, strategy, BENCHMARK)
+        found.append(excess_row(known, strategy))
     found += _search_rows(known)
-    headline = STRATEGIES[0]
+    headline = HEADLINE
     for baseline in COMPARED:
         if baseline != BENCHMARK:
-            found += _sharpe_rows(known, headline, baseline)
+            found += sharpe_rows(known, headline, baseline)
     tests = [row for row in found if row.strategy == headline and row.name == "sharpe_difference_bootstrap"]
     adjusted = benjamini_hochberg(np.array([row.p_value for row in tests]))
     detail = method_text("adjusted", count=int(np.count_nonzero(~np.isnan(adjusted))))
@@ -121,16 +138,16 @@ def _statistics(known: Known) -> list[Statistic]:
 def _search_rows(known: Known) -> list[Statistic]:
     """The search as a whole, under the headline's name: overfitting probability over all books; superior predictive ability
     and reality check of the strategies against equal weight."""
-    headline, books = STRATEGIES[0], (*STRATEGIES, *BASELINES)
+    headline, books = HEADLINE, (*known.strategies, *BASELINES)
     value, detail = overfitting_row(np.column_stack([known.series(book) for book in books]), known.options)
     found = [Statistic(headline, "zero", "overfitting_probability", value, detail=detail)]
-    excess = np.column_stack([m.active(known.series(name), known.series(BENCHMARK)) for name in STRATEGIES])
-    for name, value, p_value, detail in snooping_rows(excess, STRATEGIES, known.rows, known.options):
+    excess = np.column_stack([m.active(known.series(name), known.series(BENCHMARK)) for name in known.strategies])
+    for name, value, p_value, detail in snooping_rows(excess, known.strategies, known.rows, known.options):
         found.append(Statistic(headline, BENCHMARK, name, value, p_value=p_value, detail=detail))
     return found
 
 
-def _sharpe_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
+def sharpe_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
     """HAC and bootstrap test of a Sharpe ratio (baseline zero) or of a difference."""
     options = known.options
     returns = known.series(strategy)
@@ -161,7 +178,7 @@ def _sharpe_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
     ]
 
 
-def _belief_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
+def belief_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
     """Probabilistic and deflated Sharpe ratio and minimum track record, of the net return or of its excess."""
     options = known.options
     returns, variance, of_excess = known.series(strategy), known.sharpe_variance, baseline != "zero"
@@ -208,10 +225,10 @@ def _belief_rows(known: Known, strategy: str, baseline: str) -> list[Statistic]:
     ]
 
 
-def _excess_row(known: Known, strategy: str) -> Statistic:
-    """Mean excess over equal weight, a year."""
+def excess_row(known: Known, strategy: str, baseline: str = BENCHMARK) -> Statistic:
+    """Mean excess over a series, equal weight by default, a year."""
     options, year = known.options, known.options.periods_per_year
-    difference = m.active(known.series(strategy), known.series(BENCHMARK))
+    difference = m.active(known.series(strategy), known.series(baseline))
     value = low = high = p_value = math.nan
     if difference.size >= options.minimum_months:
         value = float(difference.mean()) * year
@@ -221,13 +238,14 @@ def _excess_row(known: Known, strategy: str) -> Statistic:
         t = float(newey_west_t(difference))
         p_value = math.erfc(abs(t) / math.sqrt(2.0))
     return Statistic(
-        strategy, BENCHMARK, "excess_return", value, low, high, p_value, None, method_text("excess", year=f"{year:g}")
+        strategy, baseline, "excess_return", value, low, high, p_value, None, method_text("excess", year=f"{year:g}")
     )
 
 
 def _trial_history(trials: pd.DataFrame) -> list[tuple[pd.Timestamp, str, float, float]]:
-    """(month, trial, Sharpe, information ratio), oldest first."""
-    rows = zip(trials["month"], trials["trial_id"], trials["sharpe"], trials["information_ratio"], strict=True)
+    """(month, trial, Sharpe, information ratio) of factor-level trials, oldest first."""
+    own = trials[trials["kind"] != STOCK_BOOK] if "kind" in trials else trials
+    rows = zip(own["month"], own["trial_id"], own["sharpe"], own["information_ratio"], strict=True)
     return sorted(
         ((as_month(month), str(trial), float(sharpe), float(ratio)) for month, trial, sharpe, ratio in rows),
         key=lambda row: (row[0], row[1]),

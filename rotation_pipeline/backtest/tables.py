@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from rotation_pipeline.allocation.tables import BASELINES, STRATEGIES
+from rotation_pipeline.allocation.tables import ALTERNATIVES, BASELINES, HEADLINE
 from rotation_pipeline.backtest.stock_level.tables import STOCK_TABLES
 from rotation_pipeline.market.schema import MONTH, Column, Table, reading
 from rotation_pipeline.regimes.names import REGIMES
 from rotation_pipeline.regimes.tables import STYLE
 
-SERIES = (*STRATEGIES, *BASELINES, "oracle", "index")
+TIMED = (HEADLINE, *ALTERNATIVES)
+"""Every book that may be computed to time styles."""
+UNHELD = ("oracle", "index")
+"""Series that have no weights known beforehand."""
+SERIES = (*TIMED, *BASELINES, *UNHELD)
 STRATEGY = Column(
     "strategy",
     "VARCHAR",
@@ -171,7 +175,14 @@ TRIALS = Table(
         (
             MONTH,
             Column("trial_id", "VARCHAR", "hex", "hash of everything that shapes the book"),
-            Column("strategy", "VARCHAR", "category", "book", allowed=STRATEGIES),
+            Column(
+                "kind",
+                "VARCHAR",
+                "category",
+                "book: a strategy of the factor-level backtest; cell: of the grid of nested selection; stock_book: a strategy traded as stocks",
+                allowed=("book", "cell", "stock_book"),
+            ),
+            Column("strategy", "VARCHAR", "category", "book", allowed=TIMED),
             Column("configuration", "VARCHAR", "JSON", "the settings behind the hash"),
             Column("months", "INTEGER", "count", "months of returns", minimum=0.0),
             Column(
@@ -185,11 +196,13 @@ TRIALS = Table(
                 "information_ratio",
                 "DOUBLE",
                 "per month",
-                "Sharpe ratio of net returns in excess of equal weight, not annualised",
+                "Sharpe ratio of net returns in excess of equal weight (traded as stocks in the same way, of a stock_book), not annualised",
                 "fewer than 3 months or constant",
             ),
         ),
         "marts.backtest.net_return",
+        "marts.selection.gross_return",
+        "marts.stock_backtest.nav_fen",
     ),
     scope=("trial_id",),
 )
@@ -202,7 +215,7 @@ ATTRIBUTION = Table(
     reading(
         (
             MONTH,
-            Column("strategy", "VARCHAR", "category", "book", allowed=STRATEGIES),
+            Column("strategy", "VARCHAR", "category", "book", allowed=TIMED),
             Column(
                 "effect",
                 "VARCHAR",
@@ -230,6 +243,48 @@ ATTRIBUTION = Table(
         "marts.factor_longshort.long_short",
         "marts.factor_longshort.book_turnover",
         "marts.regimes.regime",
+        "marts.selection.is_chosen",
     ),
 )
-TABLES: tuple[Table, ...] = (BACKTEST, MEASURES, SIGNIFICANCE, TRIALS, ATTRIBUTION, *STOCK_TABLES)
+AXES = ("score", "tilt", "temperature", "inertia", "cost", "lag", "groups", "universe", "start")
+SENSITIVITY = Table(
+    "marts",
+    "sensitivity",
+    "the headline book with one setting or convention changed at a time, as of the study's last month; no rows before a study",
+    ("month", "fingerprint", "axis", "position"),
+    reading(
+        (
+            MONTH,
+            Column(
+                "fingerprint",
+                "VARCHAR",
+                "hex",
+                "hash of the settings, raw data and net returns the cells were compared with: cells of others are not shown",
+            ),
+            Column("axis", "VARCHAR", "category", "what is varied", allowed=AXES),
+            Column("position", "INTEGER", "count", "place on the axis, from 0", minimum=0.0),
+            Column("value", "VARCHAR", "text", "value on the axis"),
+            Column("changes", "VARCHAR", "JSON", "settings that differ from those in use; lags beside them"),
+            Column("is_default", "BOOLEAN", "flag", "the settings in use"),
+            Column("trial_id", "VARCHAR", "hex", "the cell's row in marts.trials"),
+            Column("code_version", "VARCHAR", "text", "code that computed the cell"),
+            Column("months", "INTEGER", "count", "months of returns", minimum=0.0),
+            Column("sharpe", "DOUBLE", "per year", "Sharpe ratio of net returns", "too few months"),
+            Column(
+                "baseline_sharpe", "DOUBLE", "per year", "that of equal weight in the same months", "too few months"
+            ),
+            Column("difference", "DOUBLE", "per year", "the one minus the other", "too few months or no variance"),
+            Column("low", "DOUBLE", "per year", "lower end of its 95 % interval", "no interval"),
+            Column("high", "DOUBLE", "per year", "upper end of its 95 % interval", "no interval"),
+            Column("p_value", "DOUBLE", "probability", "two-sided", "no test", minimum=0.0, maximum=1.0),
+            Column("active_share", "DOUBLE", "fraction", "mean ½ Σ|w − 1/K|", minimum=0.0),
+            Column("turnover", "DOUBLE", "fraction per year", "½ Σ|w − drifted w|", minimum=0.0),
+        ),
+        "marts.backtest.gross_return",
+        "marts.backtest.factor_turnover",
+        "marts.backtest.book_turnover",
+        "marts.books.active_share",
+    ),
+    scope=("fingerprint", "axis"),
+)
+TABLES: tuple[Table, ...] = (BACKTEST, MEASURES, SIGNIFICANCE, TRIALS, ATTRIBUTION, SENSITIVITY, *STOCK_TABLES)

@@ -6,10 +6,10 @@ another process; 130 interrupted.
 
 from __future__ import annotations
 
-from rotation_pipeline.cli import computing, looking, proving
+from rotation_pipeline.cli import computing, looking, proving, reconciling, starting
 from rotation_pipeline.cli.terminal import app, fail
 
-__all__ = ["app", "computing", "looking", "main", "proving"]
+__all__ = ["app", "computing", "looking", "main", "proving", "reconciling", "starting"]
 INTERRUPTED = 130
 
 

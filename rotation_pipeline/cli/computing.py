@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from rotation_pipeline.cli import restating
 from rotation_pipeline.cli.terminal import (
     DatabaseOption,
     FromOption,
@@ -43,7 +44,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextmanager
-def _progress(quiet: bool) -> Generator[Callable[[Event], None]]:
+def show_progress(quiet: bool) -> Generator[Callable[[Event], None]]:
     """Bars on a terminal, one line a stage in a pipe, nothing with --json."""
     if quiet:
         yield lambda _event: None
@@ -93,7 +94,7 @@ def _progress(quiet: bool) -> Generator[Callable[[Event], None]]:
 
 def _execute(settings: Settings, months: Sequence[date], only: Sequence[str] | None, as_json: bool) -> list[Any]:
     from rotation_pipeline.cli.interrupt import heed_interrupts
-    from rotation_pipeline.orchestration.runner import make_source, run_graph, stages_named
+    from rotation_pipeline.orchestration.runner import download, make_source, run_graph, stages_named
     from rotation_pipeline.warehouse.store import open_warehouse
 
     def warn(text: str) -> None:
@@ -102,20 +103,46 @@ def _execute(settings: Settings, months: Sequence[date], only: Sequence[str] | N
     stages_named(only)  # what is wrong with names or the source is told before a database is made
     source = make_source(settings)
     _tell_refused(source, as_json)
-    fetching = _downloads(as_json)
-    with (
-        heed_interrupts() as refuse_after_interrupt,
-        open_warehouse(settings.database_path, threads=settings.threads) as warehouse,
-        _progress(as_json) as show,
-    ):
+    tell = fetching(as_json)
+    with heed_interrupts() as refuse_after_interrupt:
+        if only is None or "raw_market_data" in only:
+            download(settings, source, months, tell)
+        with (
+            nothing_left_behind(settings.database_path, settings.threads),
+            open_warehouse(settings.database_path, threads=settings.threads) as warehouse,
+            show_progress(as_json) as show,
+        ):
 
-        def listen(event: Event) -> None:
-            refuse_after_interrupt()
-            show(event)
+            def listen(event: Event) -> None:
+                refuse_after_interrupt()
+                show(event)
 
-        return run_graph(
-            warehouse, settings, months, only=only, source=source, listen=listen, warn=warn, fetching=fetching
-        )
+            return run_graph(
+                warehouse, settings, months, only=only, source=source, listen=listen, warn=warn, fetching=tell
+            )
+
+
+@contextmanager
+def nothing_left_behind(path: Path, threads: int) -> Generator[None]:
+    """Remove a database that was made here and holds nothing, when what was to fill it fails."""
+    from rotation_pipeline.warehouse.errors import WarehouseError
+    from rotation_pipeline.warehouse.store import open_warehouse
+
+    existed, had_folder = path.exists(), path.parent.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and path.exists():
+            try:
+                with open_warehouse(path, read_only=True, threads=threads) as warehouse:
+                    empty = warehouse.count("raw.ingestions") == 0
+            except WarehouseError:  # somebody else's by now
+                empty = False
+            if empty:
+                path.unlink()
+                if not had_folder and not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+        raise
 
 
 def _tell_refused(source: Source, quiet: bool) -> None:
@@ -126,7 +153,7 @@ def _tell_refused(source: Source, quiet: bool) -> None:
         err.print(f"source {source.name} does not serve {table}: {why}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _downloads(quiet: bool) -> Callable[[int, int, str], None]:
+def fetching(quiet: bool) -> Callable[[int, int, str], None]:
     """A line every few seconds while a vendor delivers, and one for everything out of the ordinary."""
     last = time.monotonic()
 
@@ -149,11 +176,21 @@ def run(
     database: DatabaseOption = None,
     month: Annotated[str | None, typer.Option(help="Compute this month alone.")] = None,
     stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Only what a restatement that was taken over made stale, every month of it.")
+    ] = False,
     pairs: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole graph and print the verdict. Example: rotation run --source files --path DATA --from 2014-01 --to 2024-01"""
     started = time.monotonic()
+    if stale:
+        if month or stage or first or last or pairs:
+            raise typer.BadParameter(
+                "--stale computes what is marked, as it was computed: no months, stages or settings"
+            )
+        restating.run_stale(restating.recorded_settings(source, path, database, pairs), as_json=as_json)
+        return
     settings = settings_of(source, path, first, last, database, pairs)
     months = [_month_of_sample(month, settings)] if month else settings.all_months()
     outcomes = _execute(settings, months, stage, as_json)
@@ -275,10 +312,24 @@ def ingest(
     first: FromOption = None,
     last: ToOption = None,
     database: DatabaseOption = None,
+    restated: Annotated[
+        bool,
+        typer.Option("--restated", help="Show what the source delivers otherwise than stored; nothing is changed."),
+    ] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="With --restated: take it over; what was made of it becomes stale.")
+    ] = False,
     pairs: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch, check and store market data only. Example: rotation ingest --source files --path DATA --to 2020-12"""
+    if accept and not restated:
+        raise typer.BadParameter("--accept takes over what --restated shows; give both")
+    if restated:
+        stored = restating.recorded_settings(source, path, database, pairs)
+        months = restating.chosen_months(stored, first, last)
+        restating.restated(stored, months, accept=accept, as_json=as_json)
+        return
     settings = settings_of(source, path, first, last, database, pairs)
     outcomes = _execute(settings, settings.all_months(), ["raw_market_data"], as_json)
     rows = [{"table": name, "rows": count} for outcome in outcomes for name, count in outcome.rows.items()]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +26,10 @@ from rotation_pipeline.cli.terminal import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
     from rotation_pipeline.warehouse.store import Warehouse
 
 
@@ -60,33 +66,77 @@ def report(
 
 @app.command()
 def explain(
-    month: Annotated[str, typer.Option("--month", help="Month, as 2015-06.")],
+    month: Annotated[str | None, typer.Option("--month", help="Month, as 2015-06.")] = None,
+    quarter: Annotated[str | None, typer.Option("--quarter", help="Quarter instead of a month, as 2015Q2.")] = None,
     language: Annotated[Language, typer.Option("--lang", help="Language of the text.")] = Language.EN,
     facts: Annotated[bool, typer.Option("--facts", help="With the table of facts and their sources.")] = False,
+    writers: Annotated[
+        bool,
+        typer.Option(
+            "--writers", help="Who wrote each text, why, and what asking took; of all months without --month."
+        ),
+    ] = False,
     source: SourceOption = None,
     path: PathOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the verified narrative of a month. Example: rotation explain --month 2015-06 --lang zh --facts"""
+    """Print the verified narrative of a month or a quarter. Example: rotation explain --month 2015-06 --lang zh --facts"""
     from rotation_pipeline.narratives.explain import explain as explained
     from rotation_pipeline.orchestration.stages import to_pandas
 
-    wanted = month_of(month, "--month")
+    if writers and not (month or quarter):
+        _print_writers(source, path, database, as_json)
+        return
+    if (month is None) == (quarter is None):
+        raise typer.BadParameter("give either --month, as 2015-06, or --quarter, as 2015Q2; --writers works without")
+    wanted = quarter_end(quarter) if quarter is not None else month_of(str(month), "--month")
+    period = "month" if quarter is None else "quarter"
     with recorded(settings_of(source, path, database=database)) as (warehouse, _):
-        warehouse.require(
-            "marts.narratives", [wanted], "narratives exist for the months of the sample only: see `rotation status`"
-        )
-        narratives = warehouse.read("marts.narratives", first=wanted, last=wanted)
-        table = warehouse.read("marts.narrative_facts", first=wanted, last=wanted)
+        why = "narratives exist for the months of the sample only: see `rotation status`"
+        if quarter is not None:
+            why = f"a quarter is told when its last month, {wanted:%Y-%m}, is stored; its other months have texts of their own (--month)"
+        warehouse.require("marts.narratives", [wanted], why)
+        narratives = warehouse.read("marts.narratives", first=wanted, last=wanted, period=period)
+        table = warehouse.read("marts.narrative_facts", first=wanted, last=wanted, period=period)
+    if writers:
+        _print_writing(to_pandas(narratives), as_json)
+        return
     if as_json:
         rows = narratives.filter(narratives["language"] == language.value).to_dicts()
         sys.stdout.write(
             json.dumps({"narrative": rows, "facts": table.to_dicts()}, ensure_ascii=False, default=str) + "\n"
         )
         return
-    text = explained(to_pandas(narratives), to_pandas(table), wanted, language.value, with_facts=facts)
+    text = explained(to_pandas(narratives), to_pandas(table), wanted, language.value, facts, period)
     out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_writers(source: str | None, path: Path | None, database: Path | None, as_json: bool) -> None:
+    from rotation_pipeline.orchestration.stages import to_pandas
+
+    with recorded(settings_of(source, path, database=database)) as (warehouse, _):
+        narratives = to_pandas(warehouse.read("marts.narratives"))
+    _print_writing(narratives, as_json)
+
+
+def _print_writing(narratives: pd.DataFrame, as_json: bool) -> None:
+    from rotation_pipeline.narratives.explain import usage, writing
+
+    rows = writing(narratives)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, ensure_ascii=False) + "\n")
+        return
+    out.print(rich_table(rows))
+    out.print(usage(narratives), markup=False, highlight=False, soft_wrap=True)
+
+
+def quarter_end(text: str) -> date:
+    """First day of the last month of a quarter written as 2015Q2. Raises typer.BadParameter for anything else."""
+    found = re.fullmatch(r"(\d{4})-?Q([1-4])", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise typer.BadParameter(f"--quarter: {text!r} is no quarter; write it as 2015Q2")
+    return date(int(found[1]), 3 * int(found[2]), 1)
 
 
 @app.command()
@@ -97,7 +147,9 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """What is stored, for which months, from which source. Example: rotation status --json"""
+    from rotation_pipeline.orchestration.consistency import span
     from rotation_pipeline.warehouse.catalog import catalog
+    from rotation_pipeline.warehouse.replaced import stale_marks
 
     with recorded(settings_of(source, path, database=database)) as (warehouse, _):
         rows: list[dict[str, Any]] = []
@@ -117,8 +169,10 @@ def status(
         runs = warehouse.runs()
         where = str(warehouse.path)
         books = _stock_books(warehouse)
+        stale = {name: sorted(months) for name, months in stale_marks(warehouse).items()}
     if as_json:
-        facts = {"database": where, "runs": runs, "tables": rows, "stock_level": books}
+        months = {name: [f"{month:%Y-%m}" for month in found] for name, found in stale.items()}
+        facts = {"database": where, "runs": runs, "tables": rows, "stale": months, "stock_level": books}
         sys.stdout.write(json.dumps(facts, ensure_ascii=False, default=str) + "\n")
         return
     out.print(f"database {where}", highlight=False, soft_wrap=True)
@@ -128,6 +182,11 @@ def status(
             highlight=False,
         )
     out.print(rich_table(rows))
+    if stale:
+        out.print(
+            "stale: computed from rows restated since; `rotation run --stale` computes them again", highlight=False
+        )
+        out.print(rich_table([{"table": name, "months": span(months)} for name, months in stale.items()]))
     if books:
         out.print("stock-level books, net, all months so far", highlight=False)
         shown = ("book", "annualised_return", "sharpe", "turnover", "cost_drag", "excess_to_equal_weight", "capacity")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -93,57 +95,161 @@ study = typer.Typer(no_args_is_help=True, help="Studies that run the whole chain
 app.add_typer(study, name="study")
 
 
+CHEAP = ("zero", "historical_mean", "factor_momentum", "regime_mean", "pooled_ridge")
+"""Experts of the recovery study's default size."""
+
+
 @study.command("recovery")
 def study_recovery(
     strength: Annotated[
-        list[float] | None, typer.Option("--strength", help="Planted premium strength; may be repeated.")
+        list[float] | None,
+        typer.Option("--strength", help="Planted premium strength; may be repeated. By default 0, 0.25, 0.5, 1."),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Markets per strength.")] = 20,
-    network_seeds: Annotated[int, typer.Option("--network-seeds", min=1, help="Seeds averaged in each network.")] = 2,
-    refit_every: Annotated[
-        int, typer.Option("--refit-every", min=1, help="Months between refits of the networks.")
-    ] = 6,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Markets run at the same time.")] = 2,
+    years: Annotated[
+        list[int] | None,
+        typer.Option("--years", min=1, max=40, help="Sample length; may be repeated. By default 5, 10, 20."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=2, help="Markets per strength; 40 by default.")] = None,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Also 40 years, with networks of 2 seeds refitted once a year: hours."),
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Markets run at the same time; by default one a core.")
+    ] = None,
     page: Annotated[Path, typer.Option("--page", help="Markdown page to write.")] = Path("docs/recovery.md"),
     pairs: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Is planted rotation found, and nothing where nothing is? Resumes. Example: rotation study recovery --seeds 20"""
-    from rotation_pipeline.orchestration.study import Trial, markdown, run_study, summarise
-
-    chosen = strength or [0.0, 1.0]
-    given = overrides(None, None, None, None, None, pairs)
-    given["network"] = {"seeds": network_seeds, "workers": 1, **given.get("network", {})}
-    given["forecasts"] = {"refit_every": refit_every, **given.get("forecasts", {})}
+    from rotation_pipeline.orchestration.study import Trial, cpu_minutes, run_study, summarise
+    from rotation_pipeline.orchestration.study_recovery_page import write_recovery
     from rotation_pipeline.settings import load_settings
 
+    given = overrides(None, None, None, None, None, pairs)
+    size: dict[str, Any] = {"refit_every": 12} if full else {"experts": CHEAP}
+    given["forecasts"] = {**size, **given.get("forecasts", {})}
+    given["network"] = {"seeds": 2, "workers": 1, **given.get("network", {})}
+    given["regimes"] = {"detectors": ("hmm",), **given.get("regimes", {})}
     settings = load_settings(**given)
+    strengths, count = strength or [0.0, 0.25, 0.5, 1.0], seeds or 40
+    lengths = years or ([5, 10, 20, 40] if full else [5, 10, 20])
 
-    def listen(trial: Trial, done: int, total: int) -> None:
+    def listen(trials: Sequence[Trial], done: int, total: int) -> None:
         if not as_json:
+            told = ", ".join(f"{one.years} y {one.sharpe_difference:+.3f} {one.state}" for one in trials)
             err.print(
-                f"[{done}/{total}] strength {trial.strength:g} seed {trial.seed}: Sharpe difference {trial.sharpe_difference:+.3f}, excess {trial.excess_per_year:+.2%} a year",
+                f"[{done}/{total}] strength {trials[0].strength:g} seed {trials[0].seed}: {told}; {trials[0].cpu_seconds:.0f} s",
                 markup=False,
                 highlight=False,
             )
 
+    def notice(text: str) -> None:
+        err.print(f"[yellow]warning[/] {escaped(text)}", highlight=False, soft_wrap=True)
+
     trials = run_study(
         settings,
-        chosen,
-        list(range(1, seeds + 1)),
-        settings.output / "study" / "recovery.csv",
+        strengths,
+        list(range(1, count + 1)),
+        lengths,
+        settings.output / "study" / "recovery-markets.csv",
         workers=workers,
         listen=listen,
+        notice=notice,
     )
-    command = f"rotation study recovery {' '.join(f'--strength {item:g}' for item in chosen)} --seeds {seeds}"
+    words = ["rotation study recovery", *(f"--strength {item:g}" for item in strength or ())]
+    words += [f"--years {item}" for item in years or ()] + ([f"--seeds {seeds}"] if seeds else [])
+    words += (["--full"] if full else []) + [f"--set {pair}" for pair in pairs or ()]
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(markdown(trials, settings, command), encoding="utf-8")
+    written = write_recovery(page, trials, settings, " ".join(words))
     rows = [item.__dict__ for item in summarise(trials)]
     if as_json:
-        sys.stdout.write(json.dumps(rows) + "\n")
+        sys.stdout.write(json.dumps({"cells": rows, "cpu_minutes": cpu_minutes(trials)}) + "\n")
     else:
-        out.print(rich_table([{name: f"{value:.3g}" for name, value in row.items()} for row in rows]))
-        out.print(str(page))
+        shown = (
+            "years",
+            "strength",
+            "markets",
+            "claimed",
+            "significant",
+            "mean_difference",
+            "standard_error",
+            "mean_balanced_accuracy",
+        )
+        out.print(rich_table([{name: f"{row[name]:.3g}" for name in shown} for row in rows]))
+        for item in written:
+            out.print(str(item), highlight=False, soft_wrap=True)
+
+
+@study.command("sensitivity")
+def study_sensitivity(
+    axis: Annotated[
+        list[str] | None, typer.Option("--axis", help="Only this axis; may be repeated. By default all.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Compute axes that run the whole chain anew even if they are stored.")
+    ] = False,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Markdown page whose section of this market is written.")
+    ] = None,
+    source: SourceOption = None,
+    path: PathOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What if one choice had been another? Over a finished database; counts as trials. Example: rotation study sensitivity --axis cost"""
+    from rotation_pipeline.backtest.sensitivity import standing
+    from rotation_pipeline.backtest.tables import AXES
+    from rotation_pipeline.orchestration.study_pages import write_sensitivity
+    from rotation_pipeline.orchestration.study_sensitivity import Result, run_study
+
+    unknown = sorted(set(axis or ()) - set(AXES))
+    if unknown:
+        raise typer.BadParameter(f"--axis {unknown[0]}: axes are {', '.join(AXES)}")
+    with recorded(settings_of(source, path, database=database)) as (warehouse, settings):
+        kind = warehouse.latest_run()["source_kind"]
+
+    def listen(result: Result, done: int, total: int) -> None:
+        if not as_json:
+            row = result.row
+            err.print(
+                f"[{done}/{total}] {row.axis} {row.value}: difference {row.judged.difference:+.3f} [{row.judged.low:+.3f}, {row.judged.high:+.3f}]",
+                markup=False,
+                highlight=False,
+            )
+
+    cells = run_study(settings, axes=axis or AXES, again=again, listen=listen)
+    found = standing(cells)
+    written: list[Path] = []
+    if page is not None:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        words = ["rotation study sensitivity", *(f"--axis {item}" for item in axis or ())]
+        words += [] if settings.source.name == "simulated" else [f"--source {settings.source.name}", "--path FOLDER"]
+        written = write_sensitivity(page, cells, settings, kind, " ".join([*words, f"--page {page}"]))
+    rows = json.loads(str(cells.drop(columns="month").to_json(orient="records")))
+    if as_json:
+        facts = {"standing": found.__dict__, "cells": rows, "pages": [str(item) for item in written]}
+        sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+        return
+    shown = ("axis", "value", "sharpe", "baseline_sharpe", "difference", "low", "high", "active_share", "turnover")
+    out.print(
+        rich_table(
+            [
+                {name: f"{row[name]:.3g}" if isinstance(row[name], float) else row[name] for name in shown}
+                | {"in use": "yes" if row["is_default"] else ""}
+                for row in rows
+            ]
+        )
+    )
+    out.print(
+        f"The settings in use rank {found.rank} of {found.cells} distinct cells by the difference from equal weight; "
+        f"{found.positive} differences are above 0, {found.significant} intervals lie above 0 and {found.worse} below. All are "
+        "counted as trials; the report is written anew.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for item in written:
+        out.print(str(item), highlight=False, soft_wrap=True)
 
 
 @study.command("regimes")
@@ -174,6 +280,92 @@ def study_regimes(
             )
         )
         out.print(str(page))
+
+
+@study.command("us-styles")
+def study_us_styles(
+    path: Annotated[
+        Path, typer.Option("--path", help="Folder with us_ff5_monthly.csv and us_ff_momentum_monthly.csv, in percent.")
+    ],
+    network_seeds: Annotated[int, typer.Option("--network-seeds", min=1, help="Seeds averaged in each network.")] = 5,
+    refit_every: Annotated[
+        int, typer.Option("--refit-every", min=1, max=12, help="Months between refits of networks and ridge.")
+    ] = 12,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Most passes of a network's training.")] = 60,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that train networks.")] = 2,
+    page: Annotated[Path, typer.Option("--page", help="Markdown page to write.")] = Path("docs/us-styles.md"),
+    as_json: JsonOption = False,
+) -> None:
+    """Can published US factors be timed? Minutes; reads a folder. Example: rotation study us-styles --path ../shared/data/factors"""
+    from rotation_pipeline.orchestration.study_us_styles import StudyOptions, run_study, summary_rows
+    from rotation_pipeline.orchestration.study_us_styles_page import markdown, picture
+
+    def listen(what: str) -> None:
+        if not as_json:
+            err.print(what, markup=False, highlight=False)
+
+    options = StudyOptions(refit_every=refit_every, network_seeds=network_seeds, epochs=epochs, workers=workers)
+    found = run_study(path, options, listen)
+    drawing = page.parent / "images" / f"{page.stem}.svg"
+    drawing.parent.mkdir(parents=True, exist_ok=True)
+    drawing.write_text(picture(found), encoding="utf-8")
+    chosen = f"--network-seeds {network_seeds} --refit-every {refit_every}"
+    chosen += f" --epochs {epochs}" if epochs != StudyOptions().epochs else ""
+    command = f"rotation study us-styles --path {path} {chosen}"
+    page.write_text(markdown(found, command, f"images/{drawing.name}"), encoding="utf-8")
+    rows = summary_rows(found)
+    if as_json:
+        sys.stdout.write(json.dumps(rows) + "\n")
+    else:
+        shown = ("sample", "book", "sharpe_gross", "sharpe", "difference", "difference_t")
+        out.print(
+            rich_table(
+                [
+                    {name: f"{value:.2f}" if isinstance(value := row[name], float) else value or "–" for name in shown}
+                    for row in rows
+                ]
+            )
+        )
+        out.print(str(page))
+
+
+@study.command("real-data")
+def study_real_data(
+    path: Annotated[Path, typer.Option("--path", help="Folder that holds sse50, csi300, factors and references.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Known facts of real data: closes, members, index moves, factors, defects; exit 1 if one fails. Example: rotation study real-data --path ../shared/data"""
+    from rotation_pipeline.orchestration.study_real_data import markdown, run_study
+
+    checks = run_study(path, lambda name: None if as_json else err.print(name, markup=False, highlight=False))
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(check) for check in checks], ensure_ascii=False) + "\n")
+    else:
+        out.print(markdown(checks), markup=False, highlight=False, soft_wrap=True)
+    if not all(check.holds for check in checks):
+        raise typer.Exit(1)
+
+
+@study.command("moments")
+def study_moments(
+    path: Annotated[Path | None, typer.Option("--path", help="Folder that holds csi300 and references.")] = None,
+    stocks: Annotated[int, typer.Option("--stocks", min=300, max=6000, help="Names simulated.")] = 5000,
+    years: Annotated[int, typer.Option("--years", min=6, max=20, help="Years simulated.")] = 15,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the market.")] = 25,
+    page: Annotated[Path | None, typer.Option("--page", help="Page whose marked section is replaced.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A simulated market of full size beside the real one; minutes, 5 GB. Example: rotation study moments --path ../shared/data --page docs/simulated-market.md"""
+    from rotation_pipeline.orchestration.study_moments import into_page, markdown, run_study
+
+    lines = run_study(path, stocks, years, seed, lambda text: None if as_json else err.print(text, highlight=False))
+    text = markdown(lines, f"rotation study moments --stocks {stocks} --years {years} --seed {seed}")
+    if page is not None:
+        into_page(page, text)
+    if as_json:
+        sys.stdout.write(json.dumps([{**asdict(line), "far": line.far} for line in lines]) + "\n")
+    else:
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

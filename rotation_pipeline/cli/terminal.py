@@ -32,9 +32,11 @@ out = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
 err = Console(stderr=True)
 
 SourceOption = Annotated[
-    str | None, typer.Option("--source", help="Data source: simulated, files, tushare or baostock.")
+    str | None, typer.Option("--source", help="Data source: simulated, files, tushare, baostock, akshare or tinysoft.")
 ]
-PathOption = Annotated[Path | None, typer.Option("--path", help="Folder of the files source.")]
+PathOption = Annotated[
+    Path | None, typer.Option("--path", help="Folder of the files source; with a vendor, of the tables it can't serve.")
+]
 FromOption = Annotated[str | None, typer.Option("--from", help="First month of the sample, as 2014-01.")]
 ToOption = Annotated[str | None, typer.Option("--to", help="Last month of the sample, as 2024-01.")]
 DatabaseOption = Annotated[

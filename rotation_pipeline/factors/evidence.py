@@ -28,7 +28,7 @@ from rotation_pipeline.factors.paths import MonthPaths, month_paths
 from rotation_pipeline.factors.returns import SORTED_SERIES, Columns, Formation, formation_before, formations, frame_of
 from rotation_pipeline.factors.statistics import Floats
 from rotation_pipeline.factors.styles import SERIES
-from rotation_pipeline.factors.tables import EVIDENCE, SUMMARY
+from rotation_pipeline.factors.tables import DECAY, EVIDENCE, SUMMARY
 from rotation_pipeline.market.calendar import add_months
 
 MONTHS_PER_YEAR = 12.0
@@ -185,6 +185,51 @@ def summary(
             shape = monotonicity(np.ascontiguousarray(group_values[group_stamps <= stamp]))
             rows.append({"month": pd.Timestamp(month), "factor": name, **measures, "monotonicity": shape})
     return frame_of(_columns(rows), SUMMARY)
+
+
+def monthly_decay(
+    exposures: pl.DataFrame,
+    bars: pl.DataFrame,
+    months: Sequence[date],
+    options: FactorOptions | None = None,
+    first_month: date | None = None,
+) -> pd.DataFrame:
+    """Rank IC of scores 1, 2, … ``options.ic_horizons`` months old with the return of each month (marts.factor_decay).
+
+    Args:
+        exposures: marts.factor_exposures from ``ic_horizons`` months before the first month to the one before the last.
+        bars: intermediate.adjusted_bars of the months, sorted by asset_key, day.
+        months: months wanted. first_month: first month that has exposures at all; None: the first ``exposures`` holds.
+
+    Returns:
+        Columns of ``tables.DECAY``. A month has a row for each horizon that reaches back to ``first_month`` at most; the
+        mean over months is the curve of :func:`ic_decay`. NaN is null: constant or fewer than three pairs.
+
+    Raises:
+        MissingExposures: a month in between without exposures. MissingInput: no bars.
+    """
+    horizons = (options or FactorOptions()).ic_horizons
+    wanted = ordered_months(months)
+    found = formations(exposures, sorted({add_months(month, -h) for month in wanted for h in range(1, horizons + 1)}))
+    begin = min(found, default=None) if first_month is None else first_month
+    plan = {
+        month: [h for h in range(1, horizons + 1) if begin is not None and add_months(month, -h) >= begin]
+        for month in wanted
+    }
+    paths = month_paths(bars, [month for month, held in plan.items() if held])
+    rows: list[dict[str, object]] = []
+    for month, held in plan.items():
+        for horizon in held:
+            before = add_months(month, -horizon)
+            if before not in found:
+                raise MissingExposures(
+                    f"marts.factor_exposures has no row for {before:%Y-%m}; compute that month first"
+                )
+            scores, returns = _pairs(found[before], paths[month])
+            for s, name in enumerate(SORTED_SERIES):
+                rank_ic = statistics.spearman(scores[s], returns)
+                rows.append({"month": pd.Timestamp(month), "factor": name, "horizon": horizon, "rank_ic": rank_ic})
+    return frame_of(_columns(rows), DECAY)
 
 
 def ic_decay(

@@ -279,4 +279,30 @@ SUMMARY = Table(
         "marts.factor_groups.return_equal",
     ),
 )
-TABLES: tuple[Table, ...] = (EXPOSURES, LONGSHORT, GROUPS, LONGSHORT_DAILY, EVIDENCE, SUMMARY)
+DECAY = Table(
+    "marts",
+    "factor_decay",
+    "how long a score keeps telling: its rank correlation with the return of one later month, by how much later",
+    ("month", "factor", "horizon"),
+    reading(
+        (
+            MONTH,
+            FACTOR,
+            Column(
+                "horizon", "INTEGER", "months", "age of the score at the end of the month of the return", minimum=1.0
+            ),
+            Column(
+                "rank_ic",
+                "DOUBLE",
+                "correlation",
+                "Spearman correlation of the score of month − horizon with this month's return",
+                "constant or fewer than 3 pairs",
+                minimum=-1.0,
+                maximum=1.0,
+            ),
+        ),
+        *_SCORES,
+        "intermediate.adjusted_bars.ret",
+    ),
+)
+TABLES: tuple[Table, ...] = (EXPOSURES, LONGSHORT, GROUPS, LONGSHORT_DAILY, EVIDENCE, SUMMARY, DECAY)

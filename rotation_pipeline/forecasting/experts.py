@@ -8,35 +8,38 @@ one-month-ahead errors, recomputed from the history with nothing later than each
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rotation_pipeline.forecasting.columns import (
+    MIN_ERRORS,
+    column_means,
+    expanding_means,
+    pooled_slope,
+    root_mean_square,
+)
+from rotation_pipeline.forecasting.history import DailyHistory, History
 from rotation_pipeline.forecasting.options import ForecastOptions
+from rotation_pipeline.forecasting.pooled import PooledRidge
+
+__all__ = [
+    "MIN_ERRORS",
+    "DailyHistory",
+    "Expert",
+    "FactorMomentum",
+    "HistoricalMean",
+    "History",
+    "PooledRidge",
+    "RegimeMean",
+    "Zero",
+    "column_means",
+    "expanding_means",
+    "root_mean_square",
+]
 
 FloatArray = NDArray[np.float64]
-MIN_ERRORS = 6
-"""Past errors before a standard error is reported: half a year."""
-
-
-@dataclass(frozen=True)
-class History:
-    """All that is known at a month's close: ``styles`` T × K long-short returns (fraction per month; NaN before a style
-    exists) and ``market`` T × M features (NaN where unknown), oldest first, last row the month itself (``year``,
-    ``month``)."""
-
-    styles: FloatArray
-    market: FloatArray
-    year: int
-    month: int
-
-    def until(self, rows: int) -> History:
-        """The first ``rows`` months; the calendar date is that of the full history's end minus the months cut."""
-        ordinal = self.year * 12 + self.month - 1 - (len(self.styles) - rows)
-        return History(self.styles[:rows].copy(), self.market[:rows].copy(), ordinal // 12, ordinal % 12 + 1)
 
 
 class Expert(Protocol):
@@ -50,27 +53,6 @@ class Expert(Protocol):
         """(mean, standard error), each K, of the month after the history's last; the history may be longer than the one
         fitted on, never shorter."""
         ...
-
-
-def root_mean_square(errors: FloatArray) -> FloatArray:
-    """Column-wise root mean square of what is known; NaN where fewer than six errors are."""
-    counts = (~np.isnan(errors)).sum(axis=0)
-    total = np.where(np.isnan(errors), 0.0, errors**2).sum(axis=0)
-    return np.where(counts >= MIN_ERRORS, np.sqrt(total / np.maximum(counts, 1)), np.nan)
-
-
-def column_means(values: FloatArray) -> FloatArray:
-    """Column-wise mean of what is known; NaN where nothing is."""
-    counts = (~np.isnan(values)).sum(axis=0)
-    total = np.where(np.isnan(values), 0.0, values).sum(axis=0)
-    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
-
-
-def expanding_means(values: FloatArray) -> FloatArray:
-    """Row t: column-wise mean of what is known in rows 0 … t; NaN where nothing is."""
-    counts = np.cumsum(~np.isnan(values), axis=0)
-    totals = np.cumsum(np.where(np.isnan(values), 0.0, values), axis=0)
-    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 
 class Zero:
@@ -132,13 +114,7 @@ class FactorMomentum:
         scale = root_mean_square(surprises)
         with np.errstate(invalid="ignore", divide="ignore"):
             x, y = signals / scale, surprises / scale
-        good = np.isfinite(x) & np.isfinite(y)
-        months = int(good.any(axis=1).sum())
-        if months < MIN_ERRORS:
-            return 0.0
-        x, y = np.where(good, x, 0.0), np.where(good, y, 0.0)
-        power = float((x * x).sum()) * (1.0 + self._options.momentum_shrinkage_months / months)
-        return float((x * y).sum()) / power if power > 0.0 else 0.0
+        return pooled_slope(x, y, self._options.momentum_shrinkage_months)
 
     def fit(self, history: History) -> None:
         """Estimate the pooled slope and, for the standard error, the slopes one would have had at each past month."""
@@ -193,105 +169,3 @@ class RegimeMean:
         mean = (probabilities[-1][:, None] * self._means).sum(axis=0)
         error = root_mean_square(history.styles[1:] - past[:-1])
         return mean, np.where(np.isfinite(mean), error, np.nan)
-
-
-class PooledRidge:
-    """One ridge regression (Hoerl & Kennard 1970) for all styles.
-
-    Row (month s, style i), target r_i(s + 1) / σ_i. Predictors, standardised on the training rows: the style's own
-    return lagged 0, 1, 2 months and its means over 3, 6 and 12 months, in units of σ_i; the market features of month s
-    interacted with style dummies; the style dummies. The penalty is the candidate with the smallest squared error on
-    time-ordered folds, each predicted from what lies before it (ties: the larger penalty); the intercept of the
-    standardised problem is the dummies', so everything is shrunk towards zero. The standard error is the validation
-    folds' root mean squared error at that penalty, pooled over styles in units of σ_i.
-    """
-
-    def __init__(self, options: ForecastOptions) -> None:
-        self._options = options
-        self._spans = (3, 6, 12)
-        self.penalty = np.nan
-        self._coefficients: FloatArray | None = None
-
-    def _rows(self, history: History, scale: FloatArray, t: int) -> FloatArray:
-        """Predictors at month index t: K × P; NaN where a style's own past year is incomplete."""
-        styles = history.styles[: t + 1] / scale
-        count = styles.shape[1]
-        own = [styles[t - lag] for lag in range(3)] + [
-            styles[t + 1 - span : t + 1].mean(axis=0) for span in self._spans
-        ]
-        market = history.market[t]
-        known = np.where(np.isnan(market), self._market_mean, market)
-        scaled = np.clip((known - self._market_mean) / self._market_scale, -4.0, 4.0)
-        dummies = np.eye(count)
-        interacted = (dummies[:, :, None] * scaled).reshape(count, -1)
-        return np.concatenate([np.array(own).T, dummies, interacted], axis=1)
-
-    def _statistics(self, history: History) -> FloatArray:
-        market = history.market
-        self._market_mean = np.nan_to_num(column_means(market), nan=0.0)
-        counts = (~np.isnan(market)).sum(axis=0)
-        squares = np.where(np.isnan(market), 0.0, (market - self._market_mean) ** 2).sum(axis=0)
-        spread = np.sqrt(squares / np.maximum(counts - 1, 1))
-        self._market_scale = np.where(spread > 1e-12, spread, 1.0)
-        scale = root_mean_square(history.styles - column_means(history.styles))
-        return np.where(scale > 0.0, scale, np.nan)
-
-    @staticmethod
-    def _solve(x: FloatArray, y: FloatArray, penalty: float) -> FloatArray:
-        gram = x.T @ x
-        gram[np.diag_indices_from(gram)] += penalty
-        return np.asarray(np.linalg.solve(gram, x.T @ y), dtype=np.float64)
-
-    def _panel(
-        self, history: History, scale: FloatArray, months: range
-    ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
-        x = np.concatenate([self._rows(history, scale, t) for t in months])
-        y = np.concatenate([history.styles[t + 1] / scale for t in months])
-        when = np.repeat(np.array(months, dtype=np.int64), history.styles.shape[1])
-        good = np.isfinite(x).all(axis=1) & np.isfinite(y)
-        return x[good], y[good], when[good]
-
-    def fit(self, history: History) -> None:
-        """Choose the penalty on the past's own time-ordered folds and fit on all of it."""
-        self._coefficients = None
-        months = range(max(self._spans) - 1, len(history.styles) - 1)
-        folds = self._options.ridge_validation_folds
-        if len(months) < 2 * (folds + 1):
-            return
-        self._scale = self._statistics(history)
-        x, y, when = self._panel(history, self._scale, months)
-        if len(y) < MIN_ERRORS:
-            return
-        spread = x.std(axis=0)
-        self._x_scale = np.where(spread > 1e-12, spread, 1.0)
-        x = x / self._x_scale
-        edges = [months[0] + round(k * len(months) / (folds + 1)) for k in range(1, folds + 2)]
-        edges[-1] = months[-1] + 1
-        candidates = sorted(self._options.ridge_penalties, reverse=True)
-        squares = np.zeros(len(candidates))
-        count = 0
-        for start, stop in pairwise(edges):
-            # a row stamped s has its outcome at s + 1, known before a forecast made at ``start`` if s < start
-            past, fold = when < start, (when >= start) & (when < stop)
-            if not past.any() or not fold.any():
-                continue
-            count += int(fold.sum())
-            for k, penalty in enumerate(candidates):
-                beta = self._solve(x[past], y[past], penalty)
-                squares[k] += float(((y[fold] - x[fold] @ beta) ** 2).sum())
-        if count < MIN_ERRORS:
-            return
-        best = int(np.argmin(squares))
-        self.penalty = candidates[best]
-        self._error = float(np.sqrt(squares[best] / count))
-        self._coefficients = self._solve(x, y, self.penalty)
-
-    def predict(self, history: History) -> tuple[FloatArray, FloatArray]:
-        """(forecast, standard error); all NaN when the history was too short to fit."""
-        count = history.styles.shape[1]
-        if self._coefficients is None:
-            return np.full(count, np.nan), np.full(count, np.nan)
-        rows = self._rows(history, self._scale, len(history.styles) - 1) / self._x_scale
-        good = np.isfinite(rows).all(axis=1)
-        mean = (np.where(np.isfinite(rows), rows, 0.0) @ self._coefficients) * self._scale
-        return np.where(good, mean, np.nan), np.where(good, self._error * self._scale, np.nan)

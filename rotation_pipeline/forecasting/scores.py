@@ -216,3 +216,56 @@ def forecast_scores(
     if not records:
         raise ForecastInputError("no month is requested of the scores")
     return stored(pd.DataFrame(records).astype({"months": np.int32}), SCORES)
+
+
+@dataclass(frozen=True)
+class ComparedLosses:
+    """Losses of the forecasters that can be compared at one month: ``members`` are positions in ``names``; by kind of
+    loss ``count`` × len(members), one row a month in which all of them forecast."""
+
+    names: tuple[str, ...]
+    members: list[int]
+    count: int
+    losses: dict[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class ForecasterLosses:
+    """Outcome (T × K, row t: the return of t + 1) and forecasts (E × T × K), NaN where there is none."""
+
+    names: tuple[str, ...]
+    outcome: FloatArray
+    means: FloatArray
+
+    def until(self, position: int, minimum: int) -> ComparedLosses:
+        """Losses of the rows before ``position``, whose outcomes are known there.
+
+        Compared are forecasters with ``minimum`` months or more, on the cells (month, style) for which all of them
+        forecast. A month's loss is the mean over its styles of (r − f)² (``squared_error``), and of the same with
+        returns and forecasts as differences from their means over those styles (``relative_squared_error``), which is
+        what an allocation can use.
+        """
+        outcome, means = self.outcome[:position].copy(), self.means[:, :position].copy()
+        known = np.isfinite(outcome) & np.isfinite(means)
+        members = [e for e in range(len(self.names)) if int(known[e].any(axis=1).sum()) >= minimum]
+        if not members:
+            return ComparedLosses(self.names, [], 0, {})
+        cells = known[members].all(axis=0)
+        months = np.asarray(cells.any(axis=-1))
+        y = np.where(cells, outcome, np.nan)[months]
+        f = np.where(cells, means[members], np.nan)[:, months]
+        kinds = {
+            "squared_error": [column_means(((y - own) ** 2).T) for own in f],
+            "relative_squared_error": [column_means(((relative(y) - relative(own)) ** 2).T) for own in f],
+        }
+        losses = {kind: np.ascontiguousarray(np.array(found).T) for kind, found in kinds.items()}
+        return ComparedLosses(self.names, members, int(months.sum()), losses)
+
+
+def forecaster_losses(
+    expert_forecasts: pd.DataFrame, mixture: pd.DataFrame, style_returns: pd.DataFrame, options: ForecastOptions
+) -> ForecasterLosses:
+    """What every expert and the mixture forecast beside what came, on the months that :func:`forecast_scores` counts."""
+    returns, found = _forecasters(expert_forecasts, mixture, style_returns, options)
+    outcome = np.concatenate([returns[1:], np.full((1, returns.shape[1]), np.nan)])
+    return ForecasterLosses(tuple(who.name for who in found), outcome, np.stack([who.mean for who in found]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from rotation_pipeline.forecasting.options import ExpertName
 from rotation_pipeline.market.schema import MONTH, Column, Table, reading
 from rotation_pipeline.regimes.tables import FEATURE_COLUMNS, STYLE
 
@@ -9,18 +12,13 @@ MARKET_FEATURES = ("index_return", "volatility", "turnover_ratio", "drawdown", "
 """Market inputs of the forecasters: the index state at the month's last close and the filtered regime probabilities."""
 _INPUTS = (
     "marts.factor_longshort.long_short",
-    *(f"intermediate.index_features.{name}" for name in FEATURE_COLUMNS if name in MARKET_FEATURES),
+    "marts.factor_longshort_daily.long_short",
+    *(f"intermediate.index_features.{name}" for name in FEATURE_COLUMNS),
     *(f"marts.regimes.{name}" for name in MARKET_FEATURES if name.startswith("p_")),
 )
-EXPERTS = (
-    "zero",
-    "historical_mean",
-    "factor_momentum",
-    "regime_mean",
-    "pooled_ridge",
-    "network_lstm",
-    "network_transformer",
-)
+DAILY_FEATURES = FEATURE_COLUMNS
+"""Market inputs of the daily networks: the index state at each session's close."""
+EXPERTS: tuple[ExpertName, ...] = get_args(ExpertName)
 """``zero`` is the zero-tilt expert: no style is preferred."""
 EXPERT = Column("expert", "VARCHAR", "category", "forecaster", allowed=EXPERTS)
 
@@ -206,4 +204,63 @@ SCORES = Table(
         "marts.factor_longshort.long_short",
     ),
 )
-TABLES: tuple[Table, ...] = (EXPERT_FORECASTS, LATENT, EXPERT_WEIGHTS, FORECASTS, SCORES)
+LOSSES = ("squared_error", "relative_squared_error")
+SET_STATISTICS = ("T_max", "T_R")
+CONFIDENCE_SET = Table(
+    "marts",
+    "forecast_confidence_set",
+    "model confidence set: forecasters that cannot be told from the best, over all months up to this one (Hansen, Lunde & Nason 2011)",
+    ("month", "loss", "statistic", "expert"),
+    reading(
+        (
+            MONTH,
+            Column(
+                "loss",
+                "VARCHAR",
+                "category",
+                "squared error, mean over styles; relative: of differences from the mean over styles, what an allocation can use",
+                allowed=LOSSES,
+            ),
+            Column(
+                "statistic", "VARCHAR", "category", "test of equal ability the set is made by", allowed=SET_STATISTICS
+            ),
+            Column("expert", "VARCHAR", "category", "forecaster, or mixture", allowed=(*EXPERTS, "mixture")),
+            Column(
+                "months",
+                "INTEGER",
+                "count",
+                "months in which all those compared forecast; 0 if not compared",
+                minimum=0.0,
+            ),
+            Column(
+                "mean_loss",
+                "DOUBLE",
+                "squared fraction",
+                "mean loss a month",
+                "not compared: too few months",
+                minimum=0.0,
+            ),
+            Column(
+                "p_value",
+                "DOUBLE",
+                "probability",
+                "in every set of confidence above 1 − p; 1 for the best",
+                "not compared: too few months",
+                minimum=0.0,
+                maximum=1.0,
+            ),
+            Column(
+                "in_set",
+                "BOOLEAN",
+                "flag",
+                "p above 1 − confidence_level: in the 90 % set by default",
+                "not compared: too few months",
+            ),
+        ),
+        "marts.expert_forecasts.mean",
+        "marts.forecasts.mean",
+        "marts.factor_longshort.long_short",
+    ),
+    minimum_rows=1,
+)
+TABLES: tuple[Table, ...] = (EXPERT_FORECASTS, LATENT, EXPERT_WEIGHTS, FORECASTS, SCORES, CONFIDENCE_SET)

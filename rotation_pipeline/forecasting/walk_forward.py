@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from rotation_pipeline.factors.styles import STYLES
+from rotation_pipeline.forecasting.daily_inputs import DailyInputs, daily_history
+from rotation_pipeline.forecasting.errors import ForecastInputError
 from rotation_pipeline.forecasting.experts import (
+    DailyHistory,
     Expert,
     FactorMomentum,
     HistoricalMean,
@@ -20,16 +24,24 @@ from rotation_pipeline.forecasting.experts import (
     Zero,
 )
 from rotation_pipeline.forecasting.frames import as_months, month_at, numbers, row_of, stored
+from rotation_pipeline.forecasting.jump_states import JumpModel
 from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
+from rotation_pipeline.forecasting.panels import TrainingPanel, known_panels
+from rotation_pipeline.forecasting.persistence import RankRandomWalk, TimeSeriesMomentum
+from rotation_pipeline.forecasting.pooled import PooledElasticNet, PooledLightGBM, PooledPLS
 from rotation_pipeline.forecasting.tables import EXPERT_FORECASTS, LATENT, MARKET_FEATURES
+
+if TYPE_CHECKING:  # the module imports torch
+    from rotation_pipeline.forecasting.layout import Encoder
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
-NETWORK_PREFIX = "network_"
+NETWORK_PREFIX, DAILY_SUFFIX = "network_", "_daily"
 
 
-class ForecastInputError(ValueError):
-    """Input of the forecasting stage that cannot be used; the message names the series, month or option."""
+def looks_at_sessions(expert: str) -> bool:
+    """Whether an expert reads daily style returns."""
+    return expert == "jump_model" or expert.endswith(DAILY_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -42,12 +54,14 @@ class ExpertForecastResult:
 
 @dataclass(frozen=True)
 class MonthlyPanel:
-    """Checked inputs on one calendar: ``styles`` T × K (NaN before a style exists), ``market`` T × M."""
+    """Checked inputs on one calendar: ``styles`` T × K (NaN before a style exists), ``market`` T × M, and the sessions of
+    the same months where an expert looks at them."""
 
     calendar: pd.DatetimeIndex
     names: tuple[str, ...]
     styles: FloatArray
     market: FloatArray
+    daily: DailyHistory | None = None
 
     def position(self, month: pd.Timestamp) -> int:
         """Row of ``month``."""
@@ -58,12 +72,17 @@ class MonthlyPanel:
             )
         return row
 
-    def history(self, end: int, rows: int | None = None) -> History:
-        """The ``rows`` months (default all) that end with row ``end``; copies, so nothing later can be reached."""
+    def history(self, end: int, rows: int | None = None, *, sessions: bool = False) -> History:
+        """The ``rows`` months (default all) that end with row ``end``; copies, so nothing later can be reached. With
+        ``sessions`` those of the same months too, if there are any."""
         start = 0 if rows is None else max(0, end + 1 - rows)
         month = month_at(self.calendar, end)
         part = slice(start, end + 1)
-        return History(self.styles[part].copy(), self.market[part].copy(), int(month.year), int(month.month))
+        ordinal = month.year * 12 + month.month - 1
+        daily = None
+        if sessions and self.daily is not None:
+            daily = self.daily.until(ordinal).since(ordinal - (end - start))
+        return History(self.styles[part].copy(), self.market[part].copy(), int(month.year), int(month.month), daily)
 
 
 def check_calendar(index: pd.Index, what: str) -> pd.DatetimeIndex:
@@ -100,8 +119,8 @@ def style_matrix(style_returns: pd.DataFrame) -> FloatArray:
     return values
 
 
-def monthly_panel(style_returns: pd.DataFrame, market: pd.DataFrame) -> MonthlyPanel:
-    """Check and align the two inputs; months before the first style return are dropped."""
+def monthly_panel(style_returns: pd.DataFrame, market: pd.DataFrame, daily: DailyInputs | None = None) -> MonthlyPanel:
+    """Check and align the inputs; months before the first style return, and their sessions, are dropped."""
     calendar = check_calendar(style_returns.index, "style_returns")
     styles = style_matrix(style_returns)
     unknown = [name for name in MARKET_FEATURES if name not in market.columns]
@@ -126,6 +145,7 @@ def monthly_panel(style_returns: pd.DataFrame, market: pd.DataFrame) -> MonthlyP
         STYLES,
         np.ascontiguousarray(styles[first:]),
         np.ascontiguousarray(features[first:]),
+        None if daily is None else daily_history(daily, pd.DatetimeIndex(calendar[first:])),
     )
 
 
@@ -138,8 +158,17 @@ def _simple_expert(name: str, options: ForecastOptions) -> Expert:
         return FactorMomentum(options)
     if name == "regime_mean":
         return RegimeMean(options, sum(feature.startswith("p_") for feature in MARKET_FEATURES))
-    if name == "pooled_ridge":
-        return PooledRidge(options)
+    plain = {
+        "time_series_momentum": TimeSeriesMomentum,
+        "rank_random_walk": RankRandomWalk,
+        "jump_model": JumpModel,
+        "pooled_ridge": PooledRidge,
+        "pooled_elastic_net": PooledElasticNet,
+        "pooled_pls": PooledPLS,
+        "pooled_lightgbm": PooledLightGBM,
+    }
+    if name in plain:
+        return plain[name](options)
     raise ForecastInputError(f"forecast option experts names {name!r}, which no expert answers to")
 
 
@@ -147,6 +176,11 @@ def refit_row(panel: MonthlyPanel, row: int, every: int) -> int:
     """Row of the last refit month at or before ``row``: January and every ``every``-th calendar month after it;
     negative if it lies before the data."""
     return row - (month_at(panel.calendar, row).month - 1) % every
+
+
+def _every(name: str, options: ForecastOptions, network_options: NetworkOptions) -> int:
+    """Months between refits of a network."""
+    return network_options.daily_refit_every if name.endswith(DAILY_SUFFIX) else options.refit_every
 
 
 def _enough(history: FloatArray, options: ForecastOptions) -> NDArray[np.bool_]:
@@ -167,33 +201,59 @@ def _no_latent() -> pd.DataFrame:
     return pd.DataFrame(row).head(0)
 
 
+def _fit_groups(
+    panel: MonthlyPanel,
+    rows: Sequence[int],
+    names: Sequence[str],
+    options: ForecastOptions,
+    network_options: NetworkOptions,
+) -> dict[tuple[int, str], list[int]]:
+    """Rows by the fit (row, expert) they are forecast from; rows without enough history for one are left out."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for row in rows:
+        for name in names:
+            fit = refit_row(panel, row, _every(name, options, network_options))
+            if fit >= 0 and _enough(panel.styles[: fit + 1], options).any():
+                groups.setdefault((fit, name), []).append(row)
+    return groups
+
+
 def _run_networks(
     panel: MonthlyPanel,
     rows: Sequence[int],
     options: ForecastOptions,
     network_options: NetworkOptions,
+    panels: Sequence[TrainingPanel],
     done: Callable[[], None],
 ) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
     """Forecast and latent frames of every network expert and month; the import of torch happens here."""
     names = [name for name in options.experts if name.startswith(NETWORK_PREFIX)]
     if not names:
         return [], []
+    from rotation_pipeline.forecasting.layout import ENCODERS
     from rotation_pipeline.forecasting.training_pool import NetworkTask, run_tasks
 
+    encoders: dict[str, Encoder] = {
+        f"{NETWORK_PREFIX}{encoder}{form}": encoder for encoder in ENCODERS for form in ("", DAILY_SUFFIX)
+    }
+
     window = None if options.window == "expanding" else options.rolling_months
-    groups: dict[tuple[int, str], list[int]] = {}
-    for row in rows:
-        fit = refit_row(panel, row, options.refit_every)
-        for name in names:
-            if fit >= 0 and _enough(panel.styles[: fit + 1], options).any():
-                groups.setdefault((fit, name), []).append(row)
+    # months that surely hold the sessions of one window: the shortest has more than ten
+    recent = network_options.daily_lookback * network_options.daily_step // 10 + 2
+    groups = _fit_groups(panel, rows, names, options, network_options)
+    starts = _encoder_starts(panel, list(groups), encoders, options, network_options, panels)
     tasks = [
         NetworkTask(
-            "lstm" if name == "network_lstm" else "transformer",
-            panel.history(fit, window),
-            tuple(panel.history(row, options.lookback) for row in members),
+            encoders[name],
+            panel.history(fit, window, sessions=name.endswith(DAILY_SUFFIX)),
+            tuple(
+                panel.history(row, max(options.lookback, recent), sessions=name.endswith(DAILY_SUFFIX))
+                for row in members
+            ),
             options.lookback,
             network_options,
+            daily=name.endswith(DAILY_SUFFIX),
+            encoder_start=starts.get((fit, name)),
         )
         for (fit, name), members in groups.items()
     ]
@@ -213,7 +273,7 @@ def _run_networks(
                 forecasts.append(_long(month, name, nothing, nothing))
                 continue
             forecast = found[row, name]
-            fit = refit_row(panel, row, options.refit_every)
+            fit = refit_row(panel, row, _every(name, options, network_options))
             enough = _enough(panel.styles[: fit + 1], options)
             forecasts.append(
                 _long(
@@ -230,9 +290,44 @@ def _run_networks(
     return forecasts, latent
 
 
+def _encoder_starts(
+    panel: MonthlyPanel,
+    fits: Sequence[tuple[int, str]],
+    encoders: Mapping[str, Encoder],
+    options: ForecastOptions,
+    network_options: NetworkOptions,
+    panels: Sequence[TrainingPanel],
+) -> dict[tuple[int, str], NDArray[np.float32]]:
+    """Encoders trained on panels for the monthly networks among ``fits`` (fit row, expert); none without panels.
+
+    A fit takes the encoder of the last panel refit month at or before it, or of its own month where the target had too
+    little history then: either way a function of the fit month alone.
+    """
+    from rotation_pipeline.forecasting.training_pool import EncoderTask, run_encoder_tasks
+
+    if not panels:
+        return {}
+    window = None if options.window == "expanding" else options.rolling_months
+    trained_at: dict[tuple[int, str], int] = {}
+    for fit, name in fits:
+        if not name.endswith(DAILY_SUFFIX):
+            row = refit_row(panel, fit, options.panel_refit_every)
+            early = row < 0 or not _enough(panel.styles[: row + 1], options).any()
+            trained_at[fit, name] = fit if early else row
+    tasks: dict[tuple[int, str], EncoderTask] = {}
+    for row, name in sorted({(row, name) for (_, name), row in trained_at.items()}):
+        history = panel.history(row, window)
+        known = known_panels(panels, history.ordinal)
+        if known:  # panels that begin later have nothing to say yet
+            tasks[row, name] = EncoderTask(encoders[name], history, known, options.lookback, network_options)
+    answers = run_encoder_tasks(list(tasks.values()), network_options.workers)
+    found = dict(zip(tasks, answers, strict=True))
+    return {(fit, name): found[row, name] for (fit, name), row in trained_at.items() if (row, name) in found}
+
+
 def _run_simple(panel: MonthlyPanel, row: int, options: ForecastOptions) -> list[pd.DataFrame]:
     window = None if options.window == "expanding" else options.rolling_months
-    history = panel.history(row, window)
+    history = panel.history(row, window, sessions="jump_model" in options.experts)
     enough = _enough(panel.styles[: row + 1], options)
     out: list[pd.DataFrame] = []
     for name in options.experts:
@@ -267,6 +362,8 @@ def expert_forecasts(
     options: ForecastOptions,
     network_options: NetworkOptions,
     on_progress: Progress | None = None,
+    daily: DailyInputs | None = None,
+    panels: Sequence[TrainingPanel] = (),
 ) -> ExpertForecastResult:
     """Forecasts of the month after each of ``months`` by every expert, each fitted on months up to it only.
 
@@ -277,6 +374,8 @@ def expert_forecasts(
     market: index month, columns MARKET_FEATURES, a row for every month of ``style_returns``; NaN where unknown.
     months: the months to forecast from, each a row of ``style_returns``.
     on_progress: called with (done, total) units; a unit is a month of the simple experts or one network fit.
+    daily: sessions of the same months, needed by ``jump_model`` and the daily networks only.
+    panels: extra training panels of the monthly networks; a panel's rows after a month never enter its fit.
 
     Returns
     -------
@@ -289,14 +388,22 @@ def expert_forecasts(
     ForecastInputError for gaps, missing columns or months; NetworkTrainingError from a fit, with its month.
     """
     check_options(options)
-    panel = monthly_panel(style_returns, market)
+    watching = [name for name in options.experts if looks_at_sessions(name)]
+    if watching and daily is None:
+        raise ForecastInputError(f"the experts {watching} look at sessions: give daily (DailyInputs) or leave them out")
+    if options.panels and len(panels) != len(options.panels):
+        raise ForecastInputError(
+            f"forecast option panels names {len(options.panels)} training panels, {len(panels)} are given: pass them as panels"
+        )
+    panel = monthly_panel(style_returns, market, daily if watching else None)
     rows = [panel.position(month) for month in as_months(months)]
     networks = [name for name in options.experts if name.startswith(NETWORK_PREFIX)]
     fits = {
         (fit, name)
         for row in rows
         for name in networks
-        if (fit := refit_row(panel, row, options.refit_every)) >= 0 and _enough(panel.styles[: fit + 1], options).any()
+        if (fit := refit_row(panel, row, _every(name, options, network_options))) >= 0
+        and _enough(panel.styles[: fit + 1], options).any()
     }
     total, finished = len(rows) + len(fits), 0
 
@@ -310,7 +417,7 @@ def expert_forecasts(
     for row in rows:
         frames += _run_simple(panel, row, options)
         done()
-    network_frames, latent_frames = _run_networks(panel, rows, options, network_options, done)
+    network_frames, latent_frames = _run_networks(panel, rows, options, network_options, panels, done)
     return ExpertForecastResult(
         stored(pd.concat([*frames, *network_frames], ignore_index=True), EXPERT_FORECASTS) if rows else _no_forecasts(),
         stored(pd.concat(latent_frames, ignore_index=True), LATENT) if latent_frames else _no_latent(),

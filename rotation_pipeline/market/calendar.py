@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date, timedelta
 from functools import lru_cache
 from importlib import import_module
@@ -69,9 +72,53 @@ def _recorded() -> tuple[NDArray[np.datetime64], date]:
     return days, end
 
 
+_HORIZON: ContextVar[date | None] = ContextVar("horizon", default=None)
+_HOLIDAYS = frozenset(
+    {
+        (1, 1),
+        (4, 5),
+        *((2, day) for day in range(1, 8)),
+        *((5, day) for day in range(1, 4)),
+        *((10, day) for day in range(1, 8)),
+    }
+)
+"""(month, day) without a session where none is recorded: about the 244 sessions a year of the records."""
+
+
+@contextmanager
+def projected_sessions(until: date) -> Generator[None]:
+    """Inside, sessions after the last recorded day are made up, to ``until``: weekdays but the usual holidays.
+
+    For simulated markets that last longer than the records; no real day may be judged by them.
+    """
+    token = _HORIZON.set(until)
+    try:
+        yield
+    finally:
+        _HORIZON.reset(token)
+
+
+@lru_cache(maxsize=4)
+def _projected(until: date) -> tuple[NDArray[np.datetime64], date]:
+    """Recorded and made-up sessions to ``until``."""
+    days, end = _recorded()
+    later = np.arange(np.datetime64(end) + 1, np.datetime64(until) + 1)
+    weekdays = later[np.is_busday(later)]
+    kept = [day for day in weekdays.tolist() if (day.month, day.day) not in _HOLIDAYS]
+    found = np.concatenate([days, np.array(kept, dtype="datetime64[D]")])
+    found.flags.writeable = False
+    return found, until
+
+
+def _known() -> tuple[NDArray[np.datetime64], date]:
+    """The sessions to answer from and the last day they reach."""
+    horizon = _HORIZON.get()
+    return _recorded() if horizon is None or horizon <= _recorded()[1] else _projected(horizon)
+
+
 def calendar_end() -> date:
-    """Last day for which holidays are recorded."""
-    return _recorded()[1]
+    """Last day for which holidays are recorded, or sessions projected."""
+    return _known()[1]
 
 
 def session_array(first: date, last: date) -> NDArray[np.datetime64]:
@@ -79,7 +126,7 @@ def session_array(first: date, last: date) -> NDArray[np.datetime64]:
 
     Raises :class:`CalendarError` if a bound lies outside the recorded range.
     """
-    days, end = _recorded()
+    days, end = _known()
     if first < FIRST_SESSION or last > end:
         raise CalendarError(
             f"{EXCHANGE} sessions are recorded from {FIRST_SESSION} to {end}, asked for {first} to {last}; "
@@ -125,8 +172,19 @@ def sessions_since(start: NDArray[np.datetime64], day: NDArray[np.datetime64]) -
     Shapes (n,) and (n,), datetime64[D]; an unknown start (NaT) gives −1. ``day`` beyond the recorded range raises
     :class:`CalendarError`; a start before the exchange opened counts from its first session.
     """
-    days, end = _recorded()
+    days, end = _known()
     if day.size and np.nanmax(day) > np.datetime64(end):
         raise CalendarError(f"{np.nanmax(day)} lies after the last day recorded for {EXCHANGE}, {end}")
     count = np.searchsorted(days, day, side="right") - 1 - np.searchsorted(days, start, side="left")
     return np.where(np.isnat(start), -1, count).astype(np.int64)
+
+
+def consecutive(months: Iterable[date]) -> list[list[date]]:
+    """Months (first days; any order, each once or more) as ascending runs without a gap."""
+    runs: list[list[date]] = []
+    for month in sorted(set(months)):
+        if runs and add_months(runs[-1][-1], 1) == month:
+            runs[-1].append(month)
+        else:
+            runs.append([month])
+    return runs

@@ -234,7 +234,13 @@ INGESTIONS = Table(
         Column("warnings", "BIGINT", "count", "rows let in with a warning", minimum=0.0),
         Column("sha256", "VARCHAR", "hex", "hash of the canonical content"),
         Column("source_kind", "VARCHAR", "category", "simulated or real", allowed=("simulated", "real")),
-        Column("source_version", "VARCHAR", "text", "version of the source or of its settings"),
+        Column(
+            "source_version",
+            "VARCHAR",
+            "text",
+            "version of the source or of its settings when it was fetched",
+            volatile=True,
+        ),
     ),
     tracked=False,
 )

@@ -1,7 +1,7 @@
 """Every fact there can be, and the opaque id each one has in every month.
 
-The ids number the catalogue in the order (kind, subject, measure), so ``f07`` means the same in every month and a fact
-that is missing early in the sample leaves a gap instead of moving the others.
+The ids number the catalogue in the order (kind, subject, measure), so ``f07`` means the same in every month, and in a month and
+the quarter that ends with it; a fact that is missing early in the sample leaves a gap instead of moving the others.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.narratives.hints import HINTS
-from rotation_pipeline.narratives.options import NarrativeOptions
+from rotation_pipeline.narratives.options import NarrativeOptions, Period
 from rotation_pipeline.narratives.tables import FACT_KINDS, SUBJECTS
 
 Unit = Literal["fraction", "fraction_per_year", "points", "rank", "months", "percentile", "label"]
@@ -33,6 +33,11 @@ class FactSpec:
     def key(self) -> tuple[str, str]:
         """(subject, measure), unique in the catalogue."""
         return self.subject, self.measure
+
+    def belongs(self, period: Period) -> bool:
+        """Whether a fact table of the period may hold it."""
+        of_quarters = self.measure.endswith(_QUARTER_ENDINGS)
+        return self.key not in _MONTH_ONLY if period == "quarter" else not of_quarters
 
 
 def decimals(spec: FactSpec, options: NarrativeOptions) -> int:
@@ -57,6 +62,18 @@ _FORECAST = "marts.forecasts.mean"
 _LONG_SHORT = "marts.factor_longshort.long_short"
 _INDEX_RETURN = "intermediate.index_monthly.ret"
 _NET = "marts.backtest.net_return"
+_QUARTER_ENDINGS = ("_q", "quarter_months")
+"""Measures so named are facts of quarters alone."""
+_MONTH_ONLY = frozenset(
+    {
+        ("index", "return_1m"), ("index", "return_3m"), ("index", "return_percentile"), ("strategy", "net_return"),
+        ("strategy", "net_return_3m"), ("strategy", "excess"), ("strategy", "excess_3m"), ("strategy", "turnover"),
+        ("strategy", "factor_cost"), ("strategy", "book_cost"), ("strategy", "largest_increase"), ("strategy", "largest_decrease"),
+        ("strategy", "best_return"), ("strategy", "worst_return"),
+        *((style, measure) for style in STYLES for measure in ("return_1m", "return_3m", "weight_change")),
+    }
+)  # fmt: skip
+"""Facts of months alone: those of a quarter have other measures, so that neither can be taken for the other."""
 
 _MARKET = (
     FactSpec("regime", "regime", "market", "label", "none", "marts.regimes.regime"),
@@ -67,11 +84,14 @@ _MARKET = (
     FactSpec("index_months", "count", "market", "months", "none", _INDEX_RETURN),
     FactSpec("style_months", "count", "market", "months", "none", _LONG_SHORT),
     FactSpec("weight_months", "count", "market", "months", "none", _WEIGHT),
+    FactSpec("quarter_months", "count", "market", "months", "none", _NET),
+    FactSpec("regime_months_q", "count", "market", "months", "none", "marts.regimes.regime"),
 )
 _INDEX = (
     FactSpec("return_1m", "return", "index", "fraction", "return", _INDEX_RETURN),
     FactSpec("return_3m", "return", "index", "fraction", "return", _INDEX_RETURN),
     FactSpec("return_12m", "return", "index", "fraction", "return", _INDEX_RETURN),
+    FactSpec("return_q", "return", "index", "fraction", "return", _INDEX_RETURN),
     FactSpec("return_percentile", "percentile", "index", "percentile", "none", _INDEX_RETURN),
     FactSpec(
         "volatility", "volatility", "index", "fraction_per_year", "volatility", "intermediate.index_features.volatility"
@@ -87,10 +107,15 @@ _STRATEGY = (
     FactSpec("net_return_3m", "return", "strategy", "fraction", "return", _NET),
     FactSpec("excess", "comparison", "strategy", "points", "return", _NET),
     FactSpec("excess_3m", "comparison", "strategy", "points", "return", _NET),
+    FactSpec("net_return_q", "return", "strategy", "fraction", "return", _NET),
+    FactSpec("excess_q", "comparison", "strategy", "points", "return", _NET),
     FactSpec("drawdown", "drawdown", "strategy", "fraction", "return", "marts.backtest.drawdown"),
     FactSpec("turnover", "turnover", "strategy", "fraction", "weight", "marts.books.turnover"),
     FactSpec("factor_cost", "cost", "strategy", "fraction", "return", "marts.backtest.factor_cost"),
     FactSpec("book_cost", "cost", "strategy", "fraction", "return", "marts.backtest.book_cost"),
+    FactSpec("turnover_q", "turnover", "strategy", "fraction", "weight", "marts.books.turnover"),
+    FactSpec("factor_cost_q", "cost", "strategy", "fraction", "return", "marts.backtest.factor_cost"),
+    FactSpec("book_cost_q", "cost", "strategy", "fraction", "return", "marts.backtest.book_cost"),
     FactSpec("active_share", "comparison", "strategy", "fraction", "weight", "marts.books.active_share"),
     FactSpec("weight_spread", "comparison", "strategy", "points", "weight", _WEIGHT),
     FactSpec("favoured", "style", "strategy", "label", "none", _WEIGHT),
@@ -99,6 +124,10 @@ _STRATEGY = (
     FactSpec("best_forecast", "style", "strategy", "label", "none", _FORECAST),
     FactSpec("best_return", "style", "strategy", "label", "none", _LONG_SHORT),
     FactSpec("worst_return", "style", "strategy", "label", "none", _LONG_SHORT),
+    FactSpec("largest_increase_q", "style", "strategy", "label", "none", _DRIFTED),
+    FactSpec("largest_decrease_q", "style", "strategy", "label", "none", _DRIFTED),
+    FactSpec("best_return_q", "style", "strategy", "label", "none", _LONG_SHORT),
+    FactSpec("worst_return_q", "style", "strategy", "label", "none", _LONG_SHORT),
 )
 
 
@@ -107,8 +136,10 @@ def _style(name: str) -> tuple[FactSpec, ...]:
         FactSpec("return_1m", "return", name, "fraction", "return", _LONG_SHORT),
         FactSpec("return_3m", "return", name, "fraction", "return", _LONG_SHORT),
         FactSpec("return_12m", "return", name, "fraction", "return", _LONG_SHORT),
+        FactSpec("return_q", "return", name, "fraction", "return", _LONG_SHORT),
         FactSpec("weight", "weight", name, "fraction", "weight", _WEIGHT),
         FactSpec("weight_change", "weight_change", name, "points", "weight", _DRIFTED),
+        FactSpec("weight_change_q", "weight_change", name, "points", "weight", _DRIFTED),
         FactSpec("weight_rank", "rank", name, "rank", "none", _WEIGHT),
         FactSpec("above_equal", "comparison", name, "points", "weight", _WEIGHT),
         FactSpec("forecast", "forecast", name, "fraction", "return", _FORECAST),
@@ -126,5 +157,5 @@ def _ordered() -> tuple[FactSpec, ...]:
 CATALOGUE: tuple[FactSpec, ...] = _ordered()
 """All facts in the order (kind, subject, order of declaration)."""
 SPECS: dict[tuple[str, str], FactSpec] = {spec.key: spec for spec in CATALOGUE}
-FACT_IDS: dict[tuple[str, str], str] = {spec.key: f"f{place:02d}" for place, spec in enumerate(CATALOGUE, start=1)}
+FACT_IDS: dict[tuple[str, str], str] = {spec.key: f"f{place:03d}" for place, spec in enumerate(CATALOGUE, start=1)}
 """(subject, measure) → opaque id."""

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from rotation_pipeline.narratives.history import timestamp
-from rotation_pipeline.narratives.options import Language
+from rotation_pipeline.narratives.options import Language, Period
 from rotation_pipeline.narratives.tables import FACTS, NARRATIVES
 
 SHOWN = 300
@@ -19,7 +19,12 @@ SHOWN = 300
 
 
 class NoNarrative(LookupError):
-    """No narrative of this month and language is stored, or a fact it states is missing."""
+    """No narrative of this month or quarter and language is stored, or a fact it states is missing."""
+
+
+def named(month: pd.Timestamp, period: Period) -> str:
+    """``2015-06``, or of a quarter that ends then ``2015Q2``."""
+    return f"{month:%Y-%m}" if period == "month" else f"{month.year}Q{month.quarter}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,33 +37,42 @@ class Traced:
     source_month: pd.Timestamp
 
 
-def _stored(narratives: pd.DataFrame, month: pd.Timestamp, language: Language) -> dict[str, Any]:
-    rows = narratives[(pd.to_datetime(narratives["month"]) == month) & (narratives["language"] == language)]
+def _stored(narratives: pd.DataFrame, month: pd.Timestamp, language: Language, period: Period) -> dict[str, Any]:
+    own = pd.DataFrame(narratives[narratives["period"] == period])
+    rows = pd.DataFrame(own[(pd.to_datetime(own["month"]) == month) & (own["language"] == language)])
     if len(rows) != 1:
-        known = sorted({f"{stamp:%Y-%m}" for stamp in pd.to_datetime(narratives["month"])})
+        known = sorted({named(timestamp(stamp), period) for stamp in pd.to_datetime(own["month"])})
         span = f"stored are {known[0]} to {known[-1]}" if known else "none is stored"
-        raise NoNarrative(f"{NARRATIVES.full_name} has {len(rows)} rows of {month:%Y-%m} in {language}; {span}")
+        raise NoNarrative(
+            f"{NARRATIVES.full_name} has {len(rows)} rows of {named(month, period)} in {language}; {span}"
+        )
     return {str(name): value for name, value in rows.iloc[0].items()}
 
 
-def _facts(facts: pd.DataFrame, month: pd.Timestamp) -> dict[str, dict[str, Any]]:
-    rows = facts[pd.to_datetime(facts["month"]) == month]
+def _facts(facts: pd.DataFrame, month: pd.Timestamp, period: Period) -> dict[str, dict[str, Any]]:
+    rows = facts[(pd.to_datetime(facts["month"]) == month) & (facts["period"] == period)]
     names = [str(name) for name in rows.columns]
     records = (dict(zip(names, values, strict=True)) for values in rows.itertuples(index=False, name=None))
     return {str(record["fact_id"]): record for record in records}
 
 
 def trace(
-    narratives: pd.DataFrame, facts: pd.DataFrame, month: pd.Timestamp | date, language: Language
+    narratives: pd.DataFrame,
+    facts: pd.DataFrame,
+    month: pd.Timestamp | date,
+    language: Language,
+    period: Period = "month",
 ) -> list[Traced]:
     """Every fact of every sentence in order, with its source. Raises :class:`NoNarrative` when one cannot be traced."""
     stamp = timestamp(month)
-    known = _facts(facts, stamp)
+    known = _facts(facts, stamp, period)
     found: list[Traced] = []
-    for sentence in json.loads(_stored(narratives, stamp, language)["sentences"]):
+    for sentence in json.loads(_stored(narratives, stamp, language, period)["sentences"]):
         for fact_id in sentence["fact_ids"]:
             if fact_id not in known:
-                raise NoNarrative(f"{FACTS.full_name} has no {fact_id} of {stamp:%Y-%m}, which the narrative states")
+                raise NoNarrative(
+                    f"{FACTS.full_name} has no {fact_id} of {named(stamp, period)}, which the narrative states"
+                )
             fact = known[fact_id]
             found.append(Traced(sentence["text"], fact_id, str(fact["source_column"]), timestamp(fact["source_month"])))
     return found
@@ -93,6 +107,30 @@ def _asking(row: dict[str, Any]) -> list[str]:
     return lines
 
 
+def writing(narratives: pd.DataFrame) -> list[dict[str, str]]:
+    """Who wrote each text and what it took, a row a text in the order of the table: text, language, source, reason, attempts,
+    refused, read, written (tokens), seconds, usd. What is unknown is a question mark, what was not asked for is empty."""
+    rows: list[dict[str, str]] = []
+    for record in narratives.sort_values(["month", "period", "language"]).to_dict("records"):
+        row: dict[str, Any] = {str(name): value for name, value in record.items()}
+        asked = row["attempts"] > 0
+        rows.append(
+            {
+                "text": named(timestamp(row["month"]), row["period"]),
+                "language": str(row["language"]),
+                "source": str(row["source"]),
+                "reason": str(row["reason"]) if _known(row["reason"]) else "",
+                "attempts": str(row["attempts"]),
+                "refused": str(len(json.loads(row["rejected"]))),
+                "read": _count(row["input_tokens"]) if asked else "",
+                "written": _count(row["output_tokens"]) if asked else "",
+                "seconds": f"{row['latency']:.1f}" if _known(row["latency"]) else "",
+                "usd": (f"{row['cost']:.6f}" if _known(row["cost"]) else "?") if asked else "",
+            }
+        )
+    return rows
+
+
 def usage(narratives: pd.DataFrame) -> str:
     """Who wrote the narratives, why not a model, and what asking took, in one line. Sums leave out what is unknown and say so."""
     rows: list[dict[str, Any]] = [
@@ -118,21 +156,26 @@ def usage(narratives: pd.DataFrame) -> str:
 
 
 def explain(
-    narratives: pd.DataFrame, facts: pd.DataFrame, month: pd.Timestamp | date, language: Language, with_facts: bool
+    narratives: pd.DataFrame,
+    facts: pd.DataFrame,
+    month: pd.Timestamp | date,
+    language: Language,
+    with_facts: bool,
+    period: Period = "month",
 ) -> str:
     """The narrative as text, with what asking a model took where one was set; with facts, a table of every fact it states
     (id, subject, measure, value, source) below it.
 
-    Raises :class:`NoNarrative` when the month has none in the language.
+    Raises :class:`NoNarrative` when the month, or the quarter that ends with it, has none in the language.
     """
     stamp = timestamp(month)
-    row = _stored(narratives, stamp, language)
+    row = _stored(narratives, stamp, language, period)
     origin = str(row["source"]) + ("" if pd.isna(row["reason"]) else f" ({row['reason']})")
-    lines = [f"{stamp:%Y-%m} [{language}, {origin}]", str(row["text"]), *_asking(row)]
+    lines = [f"{named(stamp, period)} [{language}, {origin}]", str(row["text"]), *_asking(row)]
     if with_facts:
-        known = _facts(facts, stamp)
+        known = _facts(facts, stamp, period)
         table = [("fact", "subject", "measure", "value", "source", "month")]
-        for item in dict.fromkeys(traced.fact_id for traced in trace(narratives, facts, stamp, language)):
+        for item in dict.fromkeys(traced.fact_id for traced in trace(narratives, facts, stamp, language, period)):
             fact = known[item]
             source = (str(fact["source_column"]), f"{timestamp(fact['source_month']):%Y-%m}")
             table.append((item, str(fact["subject"]), str(fact["measure"]), _shown(fact), *source))

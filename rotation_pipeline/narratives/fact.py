@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from rotation_pipeline.narratives.catalogue import FACT_IDS
 from rotation_pipeline.narratives.history import timestamp
+from rotation_pipeline.narratives.options import Period
 from rotation_pipeline.narratives.tables import FACTS
 
 
@@ -37,18 +39,27 @@ def shows_zero(value: float, precision: int) -> bool:
 
 
 Facts = Mapping[str, Fact]
-"""Facts of one month by id."""
+"""Facts of one month, or one quarter, by id."""
+_QUARTER = FACT_IDS["market", "quarter_months"]
+
+
+def period_of(facts: Facts) -> Period:
+    """What the facts are about: those of a quarter, and no others, count its months."""
+    return "quarter" if _QUARTER in facts else "month"
+
 
 _USED = ("fact_id", "kind", "subject", "measure", "value", "label", "unit", "precision")
 
 
-def facts_by_month(frame: pd.DataFrame) -> dict[pd.Timestamp, dict[str, Fact]]:
-    """Facts of each month by id. Raises :class:`FactTableError` for a missing column or a repeated id."""
-    missing = [name for name in ("month", *_USED) if name not in frame.columns]
+def facts_by_month(frame: pd.DataFrame, period: Period = "month") -> dict[pd.Timestamp, dict[str, Fact]]:
+    """Facts by id, of each month or of the quarter that ends with it. Raises :class:`FactTableError` for a missing column or
+    a repeated id."""
+    missing = [name for name in ("month", "period", *_USED) if name not in frame.columns]
     if missing:
         raise FactTableError(f"{FACTS.full_name} lacks {', '.join(missing)}")
     result: dict[pd.Timestamp, dict[str, Fact]] = {}
-    columns = [frame[name].tolist() for name in ("month", *_USED)]
+    own = frame[frame["period"] == period]
+    columns = [own[name].tolist() for name in ("month", *_USED)]
     for month, fact_id, kind, subject, measure, value, label, unit, precision in zip(*columns, strict=True):
         facts = result.setdefault(timestamp(month), {})
         if fact_id in facts:
@@ -64,7 +75,7 @@ def facts_by_month(frame: pd.DataFrame) -> dict[pd.Timestamp, dict[str, Fact]]:
 
 
 def facts_hash(frame: pd.DataFrame) -> str:
-    """sha256 of the rows' canonical JSON: table columns in order, sorted by month and id, floats by their shortest repr.
+    """sha256 of the rows' canonical JSON: table columns in order, sorted by month, period and id, floats by their shortest repr.
 
     ``run_id`` and other columns are left out, so equal facts of two runs have the same hash.
     """
@@ -77,6 +88,6 @@ def facts_hash(frame: pd.DataFrame) -> str:
         else:
             # a float is null when it differs from itself; texts are null when they are None or a pandas null
             columns.append([None if value is None or value is pd.NA or value != value else value for value in values])
-    rows = sorted(zip(*columns, strict=True), key=lambda row: (row[0], row[1]))
+    rows = sorted(zip(*columns, strict=True), key=lambda row: row[:3])
     text = json.dumps([FACTS.stored_names, *rows], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

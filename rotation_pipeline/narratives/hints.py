@@ -32,10 +32,15 @@ class Snapshot:
 
     Changes are trades at the month's end, weight minus drifted weight, in percentage points; the drifted active share is that of
     the weights before the trade. Trend, drawdowns, active share, turnover and probability are fractions
-    (drawdowns ≤ 0); the volatility percentile is 0–100.
+    (drawdowns ≤ 0); the volatility percentile is 0–100. Tilts are weights less equal weight, in percentage points. Idle is the
+    weight (fraction) of styles that never had a long-short book. Of a quarter,
+    changes are the sums of its trades, the drifted active share is the one its trades started from, turnover is a month's mean,
+    and what was before is what was at the end of the quarter before.
     """
 
+    idle: float | None = None
     changes: dict[str, float] = field(default_factory=dict[str, float])
+    tilts: dict[str, float] = field(default_factory=dict[str, float])
     favoured: str | None = None
     previous_favoured: str | None = None
     best_forecast: str | None = None
@@ -65,6 +70,12 @@ def _defensive_change(now: Snapshot, options: NarrativeOptions, sign: int) -> bo
     return any(sign * now.changes.get(style, 0.0) >= options.change_points for style in DEFENSIVE)
 
 
+def _raised_above_equal(now: Snapshot, options: NarrativeOptions, style: str) -> bool:
+    """Raised, and above equal weight after it by what weights called equal may differ: bringing a weight back is no tilt to it."""
+    tilt = now.tilts.get(style, 0.0) > 100.0 * options.equal_weight_active_share
+    return now.changes.get(style, 0.0) >= options.change_points and tilt
+
+
 def _is_equal(now: Snapshot, options: NarrativeOptions) -> bool:
     return now.active_share is not None and now.active_share < options.equal_weight_active_share
 
@@ -77,25 +88,26 @@ def _conviction_change(now: Snapshot) -> float:
 
 
 def trend_reinforced(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Momentum's weight is raised while the index trends up."""
-    return now.changes.get("MOM", 0.0) >= options.change_points and _has_trend(now, options, 1)
+    """Momentum's weight is raised above equal while the index trends up."""
+    return _raised_above_equal(now, options, "MOM") and _has_trend(now, options, 1) and not _is_equal(now, options)
 
 
 def trend_faded(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Momentum's weight is cut while the index trends down."""
-    return now.changes.get("MOM", 0.0) <= -options.change_points and _has_trend(now, options, -1)
+    """Momentum's weight is cut while the index trends down; not where all weights are equal again."""
+    cut = now.changes.get("MOM", 0.0) <= -options.change_points
+    return cut and _has_trend(now, options, -1) and not _is_equal(now, options)
 
 
 def turning_defensive(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Value or low volatility is raised while the index is in drawdown."""
-    return _defensive_change(now, options, 1) and _in_drawdown(now, options)
+    """Value or low volatility is raised above equal while the index is in drawdown."""
+    raised = any(_raised_above_equal(now, options, style) for style in DEFENSIVE)
+    return raised and _in_drawdown(now, options) and not _is_equal(now, options)
 
 
 def leaving_defence(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Value or low volatility is cut, neither is raised, while the index trends up."""
-    return (
-        _defensive_change(now, options, -1) and not _defensive_change(now, options, 1) and _has_trend(now, options, 1)
-    )
+    """Value or low volatility is cut, neither is raised, while the index trends up; not where all weights are equal again."""
+    left = _defensive_change(now, options, -1) and not _defensive_change(now, options, 1)
+    return left and _has_trend(now, options, 1) and not _is_equal(now, options)
 
 
 def equal_weights(now: Snapshot, options: NarrativeOptions) -> bool:
@@ -174,6 +186,16 @@ def deep_drawdown(now: Snapshot, options: NarrativeOptions) -> bool:
     return now.strategy_drawdown is not None and now.strategy_drawdown <= -options.strategy_drawdown
 
 
+def idle_weight(now: Snapshot, options: NarrativeOptions) -> bool:
+    """A style that never had a long-short book, for want of figures, holds weight."""
+    return now.idle is not None and now.idle > 0.0
+
+
+def at_high(now: Snapshot, options: NarrativeOptions) -> bool:
+    """The strategy's net value is the highest so far."""
+    return now.strategy_drawdown is not None and now.strategy_drawdown >= 0.0
+
+
 def favourite_lost(now: Snapshot, options: NarrativeOptions) -> bool:
     """The style with the highest weight last month had a negative long-short return this month."""
     return now.previous_favoured is not None and now.returns.get(now.previous_favoured, 0.0) < 0.0
@@ -212,6 +234,8 @@ HINTS: tuple[Hint, ...] = (
     Hint("tension", "strategy", tension, "marts.forecasts.mean"),
     Hint("high_turnover", "strategy", high_turnover, "marts.books.turnover"),
     Hint("deep_drawdown", "strategy", deep_drawdown, "marts.backtest.drawdown"),
+    Hint("idle_weight", "strategy", idle_weight, _WEIGHT),
+    Hint("at_high", "strategy", at_high, "marts.backtest.drawdown"),
     Hint("favourite_lost", "strategy", favourite_lost, "marts.factor_longshort.long_short"),
     Hint("favourite_paid", "strategy", favourite_paid, "marts.factor_longshort.long_short"),
     Hint("regime_changed", "market", regime_changed, "marts.regimes.regime"),

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from rotation_pipeline.narratives.lexicon import CONJUNCTIONS, NEUTRAL
-from rotation_pipeline.narratives.options import Language, NarrativeOptions
+from rotation_pipeline.narratives.lexicon import CONJUNCTIONS, neutral_words
+from rotation_pipeline.narratives.options import Language, NarrativeOptions, Period
 from rotation_pipeline.narratives.wording import FAMILIES, SILENT_ZEROS, SINGLED_OUT, index_name, named_wording
 
 TokenKind = Literal[
@@ -51,30 +51,37 @@ class Token:
 _STOPS = "，。；：、！？,.;:!?()（）—–\n"
 _NUMBERS: dict[Language, tuple[tuple[str, str], ...]] = {
     "zh": (
-        ("percentile", r"近12个月第([0-9]+)百分位"),
-        ("rank", r"第([0-9]+)(?![0-9百.])"),
-        ("points", r"([+-]?[0-9]+(?:\.[0-9]+)?)个百分点"),
-        ("months", r"([+-]?[0-9]+(?:\.[0-9]+)?)个月"),
-        ("percent", r"([+-]?[0-9]+(?:\.[0-9]+)?)%"),
-        ("", r"([+-]?[0-9]+(?:\.[0-9]+)?)"),
+        ("percentile", r"近12个月(?:第([0-9]+)百分位|最[高低]水平)"),
+        ("rank", r"第([0-9]+)位"),
+        ("points", r"([+−-]?[0-9]+(?:\.[0-9]+)?)个百分点"),
+        ("months", r"([+−-]?[0-9]+(?:\.[0-9]+)?)个月"),
+        ("percent", r"([+−-]?[0-9]+(?:\.[0-9]+)?)%"),
+        ("", r"([+−-]?[0-9]+(?:\.[0-9]+)?)"),
     ),
     "en": (
-        ("percentile", r"the ([0-9]+(?:st|nd|rd|th)) percentile of the last 12 months(?![\w])"),
+        (
+            "percentile",
+            r"the (?:([0-9]+(?:st|nd|rd|th)) percentile|(?:high|low)est level) of the last 12 months(?![\w])",
+        ),
         ("rank", r"([0-9]+(?:st|nd|rd|th))(?![\w])"),
-        ("points", r"([+-]?[0-9]+(?:\.[0-9]+)?) percentage points(?![\w])"),
-        ("months", r"([+-]?[0-9]+(?:\.[0-9]+)?) months?(?![\w])"),
-        ("percent", r"([+-]?[0-9]+(?:\.[0-9]+)?)%(?![\w])"),
-        ("", r"([+-]?[0-9]+(?:\.[0-9]+)?)"),
+        ("points", r"([+−-]?[0-9]+(?:\.[0-9]+)?) percentage points(?![\w])"),
+        ("months", r"([+−-]?[0-9]+(?:\.[0-9]+)?) months?(?![\w])"),
+        ("percent", r"([+−-]?[0-9]+(?:\.[0-9]+)?)%(?![\w])"),
+        ("", r"([+−-]?[0-9]+(?:\.[0-9]+)?)"),
     ),
 }
 _UNKNOWN: dict[Language, str] = {"zh": r"[A-Za-z]+|.", "en": r"[^\W\d_]+|."}
 
 
-def _phrases(language: Language, index: str) -> dict[str, Token]:
+_ENDS = {"最高": "100", "最低": "0", "highest": "100", "lowest": "0"}
+"""What the ends of the percentiles are called."""
+
+
+def _phrases(language: Language, index: str, period: Period) -> dict[str, Token]:
     """Every known phrase (case-folded) with its token; a phrase of several measures introduces all of them."""
-    words = named_wording(language, index)
+    words = named_wording(language, index, period)
     found: dict[str, Token] = {}
-    for phrase in NEUTRAL[language]:
+    for phrase in neutral_words(language, period):
         found[phrase.casefold()] = Token("neutral", phrase)
     for phrase in CONJUNCTIONS[language]:
         found[phrase] = Token("stop", phrase)
@@ -105,8 +112,8 @@ def _phrases(language: Language, index: str) -> dict[str, Token]:
 
 
 @lru_cache(maxsize=32)
-def _grammar(language: Language, index: str) -> tuple[re.Pattern[str], dict[str, Token]]:
-    phrases = _phrases(language, index)
+def _grammar(language: Language, index: str, period: Period) -> tuple[re.Pattern[str], dict[str, Token]]:
+    phrases = _phrases(language, index, period)
     longest_first = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
     known = "|".join(map(re.escape, longest_first))
     if language == "en":  # whole words only; a possessive may follow
@@ -121,17 +128,21 @@ def _grammar(language: Language, index: str) -> tuple[re.Pattern[str], dict[str,
     return pattern, phrases
 
 
-def tokens(text: str, language: Language, options: NarrativeOptions) -> list[Token]:
-    """The tokens of a rendered sentence in order, spaces left out."""
-    pattern, phrases = _grammar(language, index_name(language, options))
+def _percentile(text: str, digits: str | None) -> Token:
+    """A percentile as a number; the ends of the scale are named, not numbered."""
+    number = digits if digits is not None else next(end for name, end in _ENDS.items() if name in text.casefold())
+    return Token("number", text, name="percentile", number=number)
+
+
+def tokens(text: str, language: Language, options: NarrativeOptions, period: Period = "month") -> list[Token]:
+    """The tokens of a rendered sentence about a month or quarter in order, spaces left out."""
+    pattern, phrases = _grammar(language, index_name(language, options), period)
     others = [unit for unit, _ in _NUMBERS[language][1:]]
     first = pattern.groupindex["amount"] + 1
     found: list[Token] = []
     for match in pattern.finditer(text):
         if match["percentile"] is not None:
-            found.append(
-                Token("number", match[0], name="percentile", number=match[pattern.groupindex["percentile"] + 1])
-            )
+            found.append(_percentile(match[0], match[pattern.groupindex["percentile"] + 1]))
         elif match["known"] is not None:
             found.append(phrases[match[0].casefold()])
         elif match["amount"] is not None:

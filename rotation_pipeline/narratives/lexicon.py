@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rotation_pipeline.narratives.options import Language
+from rotation_pipeline.narratives.options import Language, Period
 
 NEUTRAL: dict[Language, tuple[str, ...]] = {
     "zh": (
@@ -21,9 +21,27 @@ NEUTRAL: dict[Language, tuple[str, ...]] = {
         "end", "also", "now", "'s",
     ),
 }  # fmt: skip
-"""Words that state nothing by themselves. Negations, comparisons, time shifts ("on the month": what was traded is measured from
+"""Words of a month's text that state nothing by themselves. Negations, comparisons, time shifts ("on the month": what was traded is measured from
 the drifted weight, not from last month's), origins ("from": a weight is what a change led to) and hedges are left out on purpose,
 and so are nouns for those who act (index, portfolio, market): who is spoken of is named by a fact."""
+_OF_MONTHS: dict[Language, frozenset[str]] = {
+    "zh": frozenset({"本月", "当月", "月末"}),
+    "en": frozenset({"this", "month"}),
+}
+_OF_QUARTERS: dict[Language, tuple[str, ...]] = {
+    "zh": ("本季度", "季内", "季末"),
+    "en": ("over the quarter", "at the quarter end"),
+}
+"""Words a quarter's text has in their place, so that neither can speak of the other's time."""
+
+
+def neutral_words(language: Language, period: Period) -> tuple[str, ...]:
+    """Words that state nothing by themselves in a text about a month or a quarter."""
+    if period == "month":
+        return NEUTRAL[language]
+    return (*(word for word in NEUTRAL[language] if word not in _OF_MONTHS[language]), *_OF_QUARTERS[language])
+
+
 CONJUNCTIONS: dict[Language, tuple[str, ...]] = {
     "zh": ("且", "而", "并", "并且"),
     "en": ("and", "while", "whereas", "but"),
@@ -71,6 +89,8 @@ _FORBIDDEN_ZH: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 _HARMLESS_ZH = re.compile("因子|各风格|风格|市场状态|其中|其余|方面")
 """Compounds that contain a forbidden character without its meaning."""
+_HARMLESS_EN = re.compile("over the quarter|at the quarter end", re.IGNORECASE)
+"""The same where the text is about a quarter: elsewhere a quarter is a fourth part."""
 
 
 def _compiled(language: Language) -> tuple[tuple[str, re.Pattern[str]], ...]:
@@ -92,9 +112,13 @@ _ANY_FORBIDDEN: dict[Language, re.Pattern[str]] = {
 }
 
 
-def forbidden(text: str, language: Language) -> list[tuple[str, str]]:
-    """(class, wording) of every forbidden wording in the text."""
-    cleaned = _HARMLESS_ZH.sub(" ", text) if language == "zh" else text
+def forbidden(text: str, language: Language, period: Period = "month") -> list[tuple[str, str]]:
+    """(class, wording) of every forbidden wording in the text about a month or quarter."""
+    cleaned = text
+    if language == "zh":
+        cleaned = _HARMLESS_ZH.sub(" ", text)
+    elif period == "quarter":
+        cleaned = _HARMLESS_EN.sub(" ", text)
     if _ANY_FORBIDDEN[language].search(cleaned) is None:
         return []
     return [(name, match[0]) for name, pattern in _FORBIDDEN[language] for match in pattern.finditer(cleaned)]

@@ -17,7 +17,7 @@ from rotation_pipeline.narratives.answers import Malformed, read_sentences, writ
 from rotation_pipeline.narratives.cache import DraftCache, cache_key
 from rotation_pipeline.narratives.draft import Draft, DraftSentence, Provenance, RejectedDraft
 from rotation_pipeline.narratives.endpoint import Endpoint, Reply
-from rotation_pipeline.narratives.fact import Facts
+from rotation_pipeline.narratives.fact import Facts, period_of
 from rotation_pipeline.narratives.options import Language, LlmOptions, NarrativeOptions
 from rotation_pipeline.narratives.prompt import Message, Prompt, feedback, opening, prompt_of
 from rotation_pipeline.narratives.template import VERSION, template_hash, template_sentences
@@ -137,7 +137,7 @@ class LlmWriter:
 
     def write(self, facts: Facts, language: Language, options: NarrativeOptions) -> Draft:
         """A draft of the cache, else of the model, else of the template; each has passed both checks."""
-        prompt = prompt_of(language)
+        prompt = prompt_of(language, period_of(facts))
         task = _Task(facts, language, options, prompt, cache_key(prompt, facts, self._options))
         tally = _Tally()
         kept = self._kept(task, tally)
@@ -259,6 +259,6 @@ class LlmWriter:
             source="template",
             reason=reason,
             prompt_version=VERSION,
-            prompt_hash=template_hash(task.language, task.options),
+            prompt_hash=template_hash(task.language, task.options, period_of(task.facts)),
         )
         return Draft(template_sentences(task.facts, task.language), provenance)

@@ -9,6 +9,9 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
+Period = Literal["month", "quarter"]
+PERIODS: tuple[Period, ...] = ("month", "quarter")
+"""What a fact table and its text are about. A quarter's are kept under its last month."""
 HOW_ASKED: tuple[str, ...] = (
     "base_url", "attempts", "timeout", "deadline", "backoff", "input_price", "output_price", "parallel_requests",
     "failures_before_pause", "pause",
@@ -51,7 +54,7 @@ class NarrativeOptions:
     strategy_drawdown: Annotated[float, Gt(0.0), Lt(1.0)] = 0.10
     """Fall of the strategy from its high (fraction) called deep: about two years of a 5 % a year style premium."""
     high_turnover: Annotated[float, Gt(0.0), Le(5.0)] = 0.20
-    """One-way monthly turnover (fraction) called high: the whole equal share of one of five styles changes hands."""
+    """One-way monthly turnover (fraction) called high, of a quarter its monthly mean: the whole equal share of one of five styles."""
     high_percentile: Annotated[float, Gt(50.0), Le(100.0)] = 80.0
     """12-month percentile of volatility from which it is called high: the top fifth."""
     low_percentile: Annotated[float, Ge(0.0), Lt(50.0)] = 20.0

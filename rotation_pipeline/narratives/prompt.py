@@ -18,9 +18,9 @@ from string import Template
 from typing import Any
 
 from rotation_pipeline.narratives.catalogue import FACT_IDS
-from rotation_pipeline.narratives.fact import Fact, Facts
-from rotation_pipeline.narratives.lexicon import CONJUNCTIONS, NEUTRAL
-from rotation_pipeline.narratives.options import Language, NarrativeOptions
+from rotation_pipeline.narratives.fact import Fact, Facts, period_of
+from rotation_pipeline.narratives.lexicon import CONJUNCTIONS, neutral_words
+from rotation_pipeline.narratives.options import Language, NarrativeOptions, Period
 from rotation_pipeline.narratives.slots import parts_of, render_slot
 from rotation_pipeline.narratives.template import template_sentences
 from rotation_pipeline.narratives.wording import Wording, group, index_name, named_wording
@@ -53,7 +53,7 @@ Message = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The texts of one language; ``hash`` covers all of them and the schema."""
+    """The texts of one language for months or quarters; ``hash`` covers all of them and the schema."""
 
     language: Language
     version: str
@@ -77,7 +77,7 @@ def _about(fact: Fact, words: Wording, language: Language) -> str:
 
 def fact_lines(facts: Facts, language: Language, meanings: dict[str, str]) -> str:
     """The facts as a model sees them, a JSON object a line, by id."""
-    words = named_wording(language, ANONYMOUS[language])
+    words = named_wording(language, ANONYMOUS[language], period_of(facts))
     lines: list[str] = []
     for fact_id in sorted(facts):
         fact = facts[fact_id]
@@ -94,9 +94,17 @@ def fact_lines(facts: Facts, language: Language, meanings: dict[str, str]) -> st
     return "\n".join(lines)
 
 
-def example_facts() -> dict[str, Fact]:
-    """The facts of the example in the prompt: an invented month."""
-    chosen: tuple[tuple[str, str, str, float | str, str, int], ...] = (
+_OF_QUARTERS = {
+    "return_1m": "return_q",
+    "weight_change": "weight_change_q",
+    "net_return": "net_return_q",
+    "excess": "excess_q",
+}
+
+
+def example_facts(period: Period = "month") -> dict[str, Fact]:
+    """The facts of the example in the prompt: an invented month or quarter."""
+    chosen: list[tuple[str, str, str, float | str, str, int]] = [
         ("index", "return_1m", "return", 0.0144, "fraction", 2),
         ("index", "trend", "comparison", -0.0187, "fraction", 2),
         ("market", "regime", "regime", "range", "label", 0),
@@ -108,7 +116,14 @@ def example_facts() -> dict[str, Fact]:
         ("strategy", "net_return", "return", -0.0032, "fraction", 2),
         ("strategy", "excess", "comparison", 0.11, "points", 2),
         ("market", "volatility_low", "hint", "volatility_low", "label", 0),
-    )
+    ]
+    if period == "quarter":
+        chosen = [(item[0], _OF_QUARTERS.get(item[1], item[1]), *item[2:]) for item in chosen]
+        chosen += [
+            ("market", "quarter_months", "count", 3.0, "months", 0),
+            ("strategy", "best_return_q", "style", "QLTY", "label", 0),
+            ("QLTY", "return_q", "return", 0.0411, "fraction", 2),
+        ]
     facts: dict[str, Fact] = {}
     for subject, measure, kind, value, unit, precision in chosen:
         fact_id = FACT_IDS[subject, measure]
@@ -118,28 +133,35 @@ def example_facts() -> dict[str, Fact]:
 
 
 @cache
-def prompt_of(language: Language) -> Prompt:
-    """The prompt of a language. Its example is written by the template, so it always passes the checks."""
+def prompt_of(language: Language, period: Period = "month") -> Prompt:
+    """The prompt of a language for months or quarters. Its example is written by the template, so it passes the checks."""
     text = (files("rotation_pipeline.narratives") / "prompts" / f"{language}.toml").read_text(encoding="utf-8")
     raw = tomllib.loads(text)
-    meanings: dict[str, str] = raw["meanings"]
-    example = example_facts()
+    words: dict[str, str] = raw[period]
+    meanings: dict[str, str] = {**raw["meanings"], **(raw["quarter_meanings"] if period == "quarter" else {})}
+    example = example_facts(period)
     sentences = [
         {"text": sentence.text, "fact_ids": list(sentence.fact_ids)}
         for sentence in template_sentences(example, language)
     ]
     comma = "、" if language == "zh" else ", "
     system = Template(raw["system"]).substitute(
-        neutral=comma.join(NEUTRAL[language]),
+        **words,
+        neutral=comma.join(neutral_words(language, period)),
         conjunctions=comma.join(CONJUNCTIONS[language]),
         example_facts=fact_lines(example, language, meanings),
         example_answer=json.dumps({"sentences": sentences}, ensure_ascii=False),
     )
     digest = hashlib.sha256(json.dumps([text, system, SCHEMA], ensure_ascii=False, sort_keys=True).encode()).hexdigest()
     return Prompt(
-        language, raw["version"], digest, system.strip(), raw["request"].strip(), raw["repair"].strip(),
+        language, raw["version"], digest, system.strip(), _filled(raw["texts"]["request"], words), _filled(raw["texts"]["repair"], words),
         raw["answers"]["malformed"], raw["answers"]["length"], meanings,
     )  # fmt: skip
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    """The text with the words of the period in it; what is asked for later (facts, errors) stays."""
+    return Template(text).safe_substitute(words).strip()
 
 
 def opening(prompt: Prompt, facts: Facts) -> list[Message]:

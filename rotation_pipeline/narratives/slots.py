@@ -15,7 +15,7 @@ hint        hints                                       what the hint states
 meaning     hints                                       what it means for return and risk
 ==========  ==========================================  ==============================================================
 
-(*) Nothing, where the direction phrase says it all: a weight left unchanged.
+(*) Nothing, where the direction phrase says it all: a weight left unchanged, an excess of nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from rotation_pipeline.narratives.options import Language
 from rotation_pipeline.narratives.wording import MAGNITUDES, SILENT_ZEROS, Wording, group
 
 SLOT = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
+MINUS = "\N{MINUS SIGN}"
 _SPACED = re.compile(f"( ?){SLOT.pattern}")
 
 
@@ -68,7 +69,7 @@ def parts_of(fact: Fact, words: Wording) -> frozenset[str]:
 
 
 def shown(fact: Fact) -> str:
-    """The number at display precision, without unit, with a minus sign where it is negative and not shown as zero."""
+    """The number at display precision, without unit, with a hyphen for sign where it is negative and not shown as zero."""
     if fact.value is None:
         raise SlotError(f"{fact.fact_id} ({fact.measure}) is a label; it has no number")
     value = fact.value * 100.0 if fact.unit in ("fraction", "fraction_per_year") else fact.value
@@ -84,7 +85,8 @@ def _ordinal(number: str) -> str:
 
 
 def with_unit(number: str, unit: str, language: Language) -> str:
-    """A number with its unit as the language writes it."""
+    """A number with its unit as the language writes it; the sign of a negative one is a minus, not a hyphen."""
+    number = number.replace("-", MINUS)
     match unit, language:
         case (("fraction" | "fraction_per_year"), _):
             return f"{number}%"
@@ -97,9 +99,14 @@ def with_unit(number: str, unit: str, language: Language) -> str:
         case "months", _:
             return f"{number} month" if number == "1" else f"{number} months"
         case "rank", "zh":
-            return f"第{number}"
+            return f"第{number}位"
         case "rank", _:
             return _ordinal(number)
+        case "percentile", _ if number in ("0", "100"):
+            high = number == "100"
+            if language == "zh":
+                return f"近12个月最{'高' if high else '低'}水平"
+            return f"the {'high' if high else 'low'}est level of the last 12 months"
         case "percentile", "zh":
             return f"近12个月第{number}百分位"
         case "percentile", _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.market.schema import MONTH, Column, Table, reading
+from rotation_pipeline.narratives.options import PERIODS
 from rotation_pipeline.regimes.names import REGIMES
 
 FACT_KINDS = (
@@ -27,6 +28,9 @@ FACT_KINDS = (
 """Kinds of fact, in the order in which fact ids are given out."""
 SUBJECTS = ("market", "index", "strategy", *STYLES)
 """What a fact can be about. ``market`` holds the regime, the sample sizes and hints that concern the market."""
+PERIOD = Column(
+    "period", "VARCHAR", "category", "what it is about: the month, or the quarter that ends with it", allowed=PERIODS
+)
 _NUMBERS = (
     "marts.weights.weight",
     "marts.weights.drifted",
@@ -64,10 +68,11 @@ _LABELS = (
 FACTS = Table(
     "marts",
     "narrative_facts",
-    "everything a sentence about the month may say, computed before any sentence is written",
-    ("month", "fact_id"),
+    "everything a sentence about the month, or the quarter that ends with it, may say, computed before any is written",
+    ("month", "period", "fact_id"),
     (
         MONTH,
+        PERIOD,
         Column("fact_id", "VARCHAR", "identifier", "opaque name used in slots"),
         Column("kind", "VARCHAR", "category", "kind of fact", allowed=FACT_KINDS),
         Column(
@@ -77,7 +82,7 @@ FACTS = Table(
             "measure",
             "VARCHAR",
             "category",
-            "what is measured; unique with the subject within a month (a style has returns over 1, 3 and 12 months)",
+            "what is measured; unique with the subject within a month and period (a style has returns over 1, 3 and 12 months)",
         ),
         Column(
             "value",
@@ -112,11 +117,12 @@ FACTS = Table(
 NARRATIVES = Table(
     "marts",
     "narratives",
-    "the verified text about the month, one row per language",
-    ("month", "language"),
+    "the verified text about the month, and about the quarter that ends with it, one row per language",
+    ("month", "period", "language"),
     reading(
         (
             MONTH,
+            PERIOD,
             Column("language", "VARCHAR", "category", "language", allowed=("zh", "en")),
             Column("text", "VARCHAR", "text", "the narrative"),
             Column("sentences", "VARCHAR", "JSON", "sentences with the facts each one states"),

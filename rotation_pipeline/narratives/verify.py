@@ -15,17 +15,21 @@ from functools import lru_cache
 
 from rotation_pipeline.narratives.catalogue import FACT_IDS
 from rotation_pipeline.narratives.draft import Draft, DraftSentence
-from rotation_pipeline.narratives.fact import Fact, Facts
+from rotation_pipeline.narratives.fact import Fact, Facts, period_of
 from rotation_pipeline.narratives.lexer import Token, tokens
 from rotation_pipeline.narratives.lexicon import forbidden
-from rotation_pipeline.narratives.options import Language, NarrativeOptions
-from rotation_pipeline.narratives.slots import SLOT, parts_of, slots
+from rotation_pipeline.narratives.options import Language, NarrativeOptions, Period
+from rotation_pipeline.narratives.slots import MINUS, SLOT, parts_of, slots
 from rotation_pipeline.narratives.wording import FAMILIES, MAGNITUDES, Wording, named_wording, wording
 
 FEWEST, MOST = 3, 5
 """Sentences of a narrative."""
 _UNITS = {"fraction": "percent", "fraction_per_year": "percent"}
-_MARKET_MEASURES = frozenset({"probability", "months_in_regime", "index_months", "style_months", "weight_months"})
+_MARKET_MEASURES = frozenset(
+    {
+        "probability", "months_in_regime", "index_months", "style_months", "weight_months", "quarter_months", "regime_months_q",
+    }
+)  # fmt: skip
 
 
 def joined(sentences: Sequence[str], language: Language) -> str:
@@ -47,10 +51,11 @@ def check_slots(draft: Draft, facts: Facts, language: Language, options: Narrati
     five sentences, each with a slot; outside slots no digit in any script, number word, name of a style or regime, direction,
     degree, superlative, forecast, advice, cause, event, praise or negation.
     """
-    words = wording(language, options)
+    period = period_of(facts)
+    words = wording(language, options, period)
     errors = _count_error(len(draft.sentences))
     for place, sentence in enumerate(draft.sentences, start=1):
-        found = [*_slot_errors(sentence, facts, words), *_outside_errors(sentence.text, words, language)]
+        found = [*_slot_errors(sentence, facts, words), *_outside_errors(sentence.text, words, period)]
         errors += [f"sentence {place}: {error}" for error in found]
     return errors
 
@@ -98,7 +103,7 @@ def _names(language: Language, index: str) -> re.Pattern[str]:
     return re.compile(known if language == "zh" else rf"(?<![A-Za-z])(?:{known})(?![A-Za-z])", re.IGNORECASE)
 
 
-def _outside_errors(text: str, words: Wording, language: Language) -> list[str]:
+def _outside_errors(text: str, words: Wording, period: Period) -> list[str]:
     outside = SLOT.sub("\n", text)
     errors = [f"brace {char!r} outside a slot; a slot is {{id|part}}" for char in sorted(set("{}") & set(outside))]
     outside = outside.replace(words.subjects["index"], "\n")  # its digits are part of a name
@@ -107,9 +112,12 @@ def _outside_errors(text: str, words: Wording, language: Language) -> list[str]:
     numerals = sorted({char for char in outside if char.isnumeric() and char not in digits})
     errors += [f"number word {char!r} outside a slot" for char in numerals]
     errors += [
-        f"name {match[0]!r} outside a slot" for match in _names(language, words.subjects["index"]).finditer(outside)
+        f"name {match[0]!r} outside a slot"
+        for match in _names(words.language, words.subjects["index"]).finditer(outside)
     ]
-    return errors + [f"{kind} {wording_!r} outside a slot" for kind, wording_ in forbidden(outside, language)]
+    return errors + [
+        f"{kind} {wording_!r} outside a slot" for kind, wording_ in forbidden(outside, words.language, period)
+    ]
 
 
 # --- the text ------------------------------------------------------------------------------------------------------------
@@ -144,7 +152,9 @@ def _number_error(token: Token, fact: Fact, sign: int | None) -> str | None:
     """What is wrong with a number said of a fact; ``sign`` is that of the direction before it, None without one."""
     if fact.value is None:
         return f"{token.text!r} is a number but {fact.fact_id} is a label"
-    written = token.number
+    written = token.number.replace(MINUS, "-")
+    if "-" in token.number:
+        return f"{token.text!r} has a hyphen for a minus sign"
     said = Decimal(written.rstrip("stndrh"))
     truth = Decimal(fact.value) * (100 if fact.unit in _UNITS else 1)
     if fact.measure in MAGNITUDES:
@@ -178,6 +188,7 @@ class _Reader:
         self._facts = facts
         self._language: Language = language
         self._options = options
+        self._period: Period = period_of(facts)
         self._subject: str | None = None
         self._subject_used = True
         self._measures: tuple[str, ...] = ()
@@ -187,7 +198,7 @@ class _Reader:
         """Errors of the sentence."""
         errors: list[str] = []
         clause: list[Token] = []
-        for token in [*tokens(sentence, self._language, self._options), Token("stop", "")]:
+        for token in [*tokens(sentence, self._language, self._options, self._period), Token("stop", "")]:
             if token.kind != "stop":
                 clause.append(token)
             elif clause:
@@ -253,7 +264,7 @@ class _Reader:
         unknown = [token.text for token in clause if token.kind == "unknown"]
         if not unknown:
             return []
-        classes = [f"{kind} {word!r}" for kind, word in forbidden(text, self._language)]
+        classes = [f"{kind} {word!r}" for kind, word in forbidden(text, self._language, self._period)]
         glue = "" if self._language == "zh" else " "
         return [
             f"wording {glue.join(unknown)!r} is none of the facts' or neutral words"
@@ -284,15 +295,15 @@ class _Reader:
         return []
 
     def _unchanged(self, token: Token) -> list[str]:
-        (measure,) = token.measures
-        fact = self._facts.get(FACT_IDS.get((self._subject or "", measure), ""))
+        found = (self._facts.get(FACT_IDS.get((self._subject or "", measure), "")) for measure in token.measures)
+        fact = next((fact for fact in found if fact is not None), None)
         if fact is None or fact.value is None:
-            return [f"{token.text!r} is said of {self._subject or 'nobody'}, who has no {measure} this month"]
+            return [f"{token.text!r} is said of {self._subject or 'nobody'}, who has no {token.measures[0]}"]
         self._subject_used = True
         self.stated.add(fact.fact_id)
         if abs(Decimal(fact.value)) > Decimal(10) ** -fact.precision / 2:
             return [
-                f"{token.text!r} is not {fact.fact_id} ({fact.subject} {measure} = {fact.value:.{fact.precision}f})"
+                f"{token.text!r} is not {fact.fact_id} ({fact.subject} {fact.measure} = {fact.value:.{fact.precision}f})"
             ]
         return []
 

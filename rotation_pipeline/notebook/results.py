@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pandas as pd
 
-from rotation_pipeline.allocation.tables import STRATEGIES
+from rotation_pipeline.allocation.tables import BASELINES, HEADLINE
 from rotation_pipeline.backtest.options import BacktestOptions
+from rotation_pipeline.backtest.tables import UNHELD
 from rotation_pipeline.backtest.verdict import Verdict
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
 from rotation_pipeline.notebook.frames import Months, NotebookError, checked, keyed_by_month, month_of, months_of
@@ -46,7 +47,7 @@ def measures(
 
     rows = keyed_by_month(backtest, "backtest", ("strategy", "gross_return", "net_return"))
     held = keyed_by_month(books, "books", ("strategy", "active_share"))
-    mask = (held["strategy"] == STRATEGIES[0]) & (held["active_share"] > 0.0)
+    mask = (held["strategy"] == HEADLINE) & (held["active_share"] > 0.0)
     active = sorted(set(cast(pd.Series, held.loc[mask, "month"])))
     labels = of_detector(regimes, detector)
     return measure_table(rows, labels, active, [month_of(rows["month"].max())], checked(options or BacktestOptions()))
@@ -72,7 +73,8 @@ def significance(
     rows = keyed_by_month(backtest, "backtest", ("strategy", "gross_return", "net_return"))
     chosen = checked(options or BacktestOptions())
     last = month_of(rows["month"].max())
-    described = {name: {"strategy": name, **configuration} for name in STRATEGIES}
+    timed = sorted(set(rows["strategy"]) - {*BASELINES, *UNHELD})
+    described = {name: {"strategy": name, **configuration} for name in timed}
     own = trial_rows(rows, described, [last], chosen)
     if earlier is not None and len(earlier):
         before = keyed_by_month(earlier, "earlier", ("trial_id", "sharpe", "information_ratio"))
@@ -128,7 +130,7 @@ def facts(
         months: months wanted; None: those of ``backtest``.
 
     Returns:
-        ``month``, ``fact_id``, ``kind``, ``subject``, ``measure``, ``value``, ``label``, ``unit``, ``precision``, ``as_of``,
+        ``month``, ``period`` (month, or the quarter that ends with it), ``fact_id``, ``kind``, ``subject``, ``measure``, ``value``, ``label``, ``unit``, ``precision``, ``as_of``,
         ``source_column``, ``source_month``. A fact that cannot be computed yet is absent.
     """
     from rotation_pipeline.narratives.facts import fact_table
@@ -166,7 +168,7 @@ def narrative(
     from rotation_pipeline.narratives.options import LANGUAGES
     from rotation_pipeline.narratives.write import narrate
 
-    rows = keyed_by_month(table, "table", ("fact_id", "value"))
+    rows = keyed_by_month(table, "table", ("period", "fact_id", "value"))
     stamp = month_of(rows["month"].max() if month is None else month)
     if language not in LANGUAGES:
         raise NotebookError(f"language: {language!r} is none of {', '.join(LANGUAGES)}")
@@ -175,4 +177,5 @@ def narrative(
             f"table: it has no facts of {stamp:%Y-%m}; there are {rows['month'].min():%Y-%m} to {rows['month'].max():%Y-%m}"
         )
     written = narrate(rows, [stamp], checked(options or NarrativeOptions()))
-    return str(cast(pd.Series, written.loc[written["language"] == language, "text"]).iloc[0])
+    own = (written["language"] == language) & (written["period"] == "month")
+    return str(cast(pd.Series, written.loc[own, "text"]).iloc[0])

@@ -12,6 +12,7 @@ from rotation_pipeline.allocation.books import AllocationResult
 from rotation_pipeline.allocation.options import AllocationOptions
 from rotation_pipeline.backtest.options import BacktestOptions
 from rotation_pipeline.factors.styles import STYLES
+from rotation_pipeline.forecasting.daily_inputs import DailyInputs
 from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
 from rotation_pipeline.forecasting.tables import MARKET_FEATURES
 from rotation_pipeline.market.calendar import add_months
@@ -139,6 +140,14 @@ def styles_by_month(returns: pd.DataFrame) -> pd.DataFrame:
     return returns.set_axis(stamps, axis=0)
 
 
+def _sessions(daily: pd.DataFrame, features: pd.DataFrame) -> DailyInputs:
+    """Daily style returns, wide, and the index state on the same sessions."""
+    rows = keyed_by_month(daily, "daily", ("day", "factor", "long_short"))
+    wide = rows.pivot(index="day", columns="factor", values="long_short").reindex(columns=list(STYLES))
+    state = keyed_by_month(features, "features", ("day",)).set_index("day")
+    return DailyInputs(pd.DataFrame(wide), pd.DataFrame(state.reindex(state.index.union(wide.index))))
+
+
 def stamps_of(months: list[date]) -> list[pd.Timestamp]:
     """Months as timestamps."""
     return [cast(pd.Timestamp, pd.Timestamp(month)) for month in months]
@@ -153,6 +162,7 @@ def forecast(
     network: NetworkOptions | None = None,
     *,
     detector: str = "hmm",
+    daily: pd.DataFrame | None = None,
 ) -> Forecast:
     """Forecast next month's style returns, walk-forward: every expert fitted afresh on the months so far.
 
@@ -164,6 +174,8 @@ def forecast(
         options: the experts and the mixture. All seven by default; the two networks take minutes and import torch, and
             ``ForecastOptions(experts=("zero", "historical_mean", "factor_momentum", "regime_mean", "pooled_ridge"))`` takes
             seconds.
+        daily: rows of marts.factor_longshort_daily (``.daily`` of :func:`long_short_returns`), needed by the experts
+            ``jump_model`` and ``network_…_daily`` alone, and then ``features`` of every session.
         network: the networks. They train in processes of their own: a script (not a notebook) calls this under
             ``if __name__ == "__main__":`` or with ``NetworkOptions(workers=1)``.
 
@@ -191,7 +203,8 @@ def forecast(
     own, market = styles_by_month(returns), market_state(features, regimes, detector)
     wanted = stamps_of(months_of(own.index) if months is None else months_of(months))
     market = market.reindex(market.index.union(own.index))  # a month without a state is a row of NaN
-    experts = expert_forecasts(own, market, wanted, chosen, networks)
+    sessions = None if daily is None else _sessions(daily, features)
+    experts = expert_forecasts(own, market, wanted, chosen, networks, daily=sessions)
     mixed = mix(experts.forecasts, own, wanted, chosen)
     scores = forecast_scores(experts.forecasts, mixed.forecasts, own, wanted[-1:], chosen)
     return Forecast(mixed.forecasts, experts.forecasts, mixed.expert_weights, experts.latent, scores)
@@ -203,12 +216,16 @@ def allocate(
     features: pd.DataFrame,
     months: Months | None = None,
     options: AllocationOptions | None = None,
+    *,
+    turnover: pd.DataFrame | None = None,
 ) -> AllocationResult:
     """Style weights of the strategies and the baselines: ``.weights`` stamped t, held over t + 1, and ``.books``.
 
     Args:
         predicted: result of :func:`forecast`. returns, features: as for :func:`forecast`.
         months: consecutive months; None: all that were forecast. In the first, every strategy starts at equal weight.
+        turnover: of each style's long-short book, a table like ``returns``; nested selection and the decision-focused book
+            charge it and need it.
 
     Returns:
         ``.weights``: ``month``, ``strategy`` (rotation is the headline; equal_weight the benchmark), ``style``, ``score``,
@@ -230,6 +247,7 @@ def allocate(
         previous_weights=None,
         previous_books=None,
         options=checked(options or AllocationOptions()),
+        style_turnover=None if turnover is None else styles_by_month(turnover),
     )
 
 

@@ -97,7 +97,7 @@ def research(
     regimes = rotation.detect_regimes(state, options=given.regimes)
     active = given.regimes.active
     predicted = rotation.forecast(
-        returns, state, regimes.regimes, None, given.forecasts, given.network, detector=active
+        returns, state, regimes.regimes, None, given.forecasts, given.network, detector=active, daily=traded.daily
     )
     found = rotation.allocate(predicted, returns, state, held, given.allocation)
     earned = rotation.run_backtest(found.weights, traded.longshort, market.index, held[1:], given.backtest)
@@ -174,6 +174,10 @@ def report_page(study: Study, language: Language = "en") -> str:
         study: result of :func:`research`. language: ``en`` or ``zh``.
     """
     from rotation_pipeline.narratives.write import narrate
+
+    def of_months(rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame(rows[rows["period"] == "month"].drop(columns="period"))
+
     from rotation_pipeline.reporting.data import ReportData
     from rotation_pipeline.reporting.report import render_report
 
@@ -206,8 +210,8 @@ def report_page(study: Study, language: Language = "en") -> str:
         expert_weights=study.forecast.expert_weights,
         forecast_scores=study.forecast.scores,
         forecasts=study.forecast.forecasts,
-        narratives=narrate(study.facts, months_of(study.backtest["month"]), checked(choices.narratives)),
-        facts=study.facts,
+        narratives=of_months(narrate(study.facts, months_of(study.backtest["month"]), checked(choices.narratives))),
+        facts=of_months(study.facts),
         quarantine=market.quarantine,
         ingestions=market.ingestions,
         trials=study.trials,

@@ -9,11 +9,12 @@ import dagster as dg
 
 from rotation_pipeline.market.schema import Column, Table
 from rotation_pipeline.orchestration.graph import sources_of, stages
+from rotation_pipeline.orchestration.pages import broken_text, check_metadata, known_failure, newest_rows
 from rotation_pipeline.orchestration.partitions import months_of
-from rotation_pipeline.orchestration.plots import plot_markdown
+from rotation_pipeline.orchestration.plots import plot_markdown, plotted
 from rotation_pipeline.orchestration.resources import RotationResource
 from rotation_pipeline.orchestration.runner import require_inputs
-from rotation_pipeline.orchestration.stages import Outcome, Stage, first_month, run_stage
+from rotation_pipeline.orchestration.stages import Outcome, Stage, Work, first_month, run_stage
 from rotation_pipeline.settings import Settings
 from rotation_pipeline.warehouse.catalog import table_named
 from rotation_pipeline.warehouse.errors import DatabaseLocked, PartitionInvalid
@@ -75,7 +76,8 @@ def _spec(stage: Stage, name: str, settings: Settings) -> dg.AssetSpec:
     return dg.AssetSpec(
         asset_key(name),
         deps=[asset_key(source) for source in sources_of(stage)],
-        description=f"{table.meaning[:1].upper()}{table.meaning[1:]}.\n\nStage `{stage.name}`: {stage.description}.",
+        description=f"{table.meaning[:1].upper()}{table.meaning[1:]}.\n\nStage `{stage.name}`: {stage.description}.\n\n"
+        f"To look at its rows: `rotation show {name}`; where a column comes from: `rotation lineage {name}.COLUMN`.",
         group_name=stage.group,
         owners=OWNERS,
         kinds=set(stage.kinds),
@@ -84,18 +86,12 @@ def _spec(stage: Stage, name: str, settings: Settings) -> dg.AssetSpec:
 
 
 def _check_result(name: str, quality: Quality) -> dg.AssetCheckResult:
-    failing = [
-        {"column": item.column, "expectation": item.expectation, "rows": item.rows, "example": str(item.examples[:1])}
-        for item in quality.failures
-    ]
-    metadata: dict[str, Any] = {"rows": quality.rows, "expectations": quality.expectations}
-    if failing:
-        metadata["failing rows"] = dg.MetadataValue.table([dg.TableRecord(row) for row in failing])
     return dg.AssetCheckResult(
         passed=quality.passed,
         asset_key=asset_key(name),
         check_name=CHECK,
-        metadata=metadata,
+        metadata=check_metadata(quality),
+        description=broken_text(quality),
         severity=dg.AssetCheckSeverity.ERROR,
     )
 
@@ -114,8 +110,11 @@ def _materialization(name: str, outcome: Outcome) -> dg.MaterializeResult:  # ty
     return dg.MaterializeResult(asset_key=asset_key(name), metadata=metadata)
 
 
-def _details(name: str, outcome: Outcome) -> dict[str, Any]:
-    """What the asset's page shows of its latest month: lineage of the columns, rows of that month, a small plot."""
+def _details(name: str, outcome: Outcome, work: Work) -> dict[str, Any]:
+    """What the asset's page shows of its latest month: lineage of the columns, rows of that month, a small plot.
+
+    The plot is of the months of the run or, for a month alone, of what is stored up to it.
+    """
     table = table_named(name)
     metadata: dict[str, Any] = {"dagster/column_lineage": column_lineage(table)}
     if not outcome.months:
@@ -123,9 +122,13 @@ def _details(name: str, outcome: Outcome) -> dict[str, Any]:
     elif not table.view:
         frame = outcome.frames[name]
         metadata["dagster/partition_row_count"] = frame.filter(frame["month"] == outcome.months[-1]).height
-        plot = plot_markdown(table, frame)
+        alone = len(outcome.months) == 1
+        plot = plot_markdown(table, work.table(name, columns=plotted(table), order=()) if alone else frame)
         if plot is not None:
             metadata["plot"] = dg.MetadataValue.md(plot)
+        newest = newest_rows(table, frame, outcome.months[-1])
+        if newest is not None:
+            metadata["newest rows"] = newest
     return metadata
 
 
@@ -172,15 +175,18 @@ def build_asset(stage: Stage, settings: Settings, partitions: dg.MonthlyPartitio
                 outcome = run_stage(stage, work)
                 for notice in work.notices:
                     context.log.warning(notice)
+                details = {name: _details(name, outcome, work) for name in tables}
         except DatabaseLocked as error:
             raise dg.RetryRequested(max_retries=3, seconds_to_wait=20) from error
         except PartitionInvalid as error:
             for name, quality in error.quality.items():
                 yield _check_result(name, quality)
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise known_failure(error, stage, months) or error from error
+        except Exception as error:
+            raise known_failure(error, stage, months) or error from error
         context.log.info("%s: %s rows in %.2f s", stage.name, dict(outcome.rows), outcome.seconds)
         for name in tables:
-            context.add_asset_metadata(_details(name, outcome), asset_key(name), months[-1].isoformat())
+            context.add_asset_metadata(details[name], asset_key(name), months[-1].isoformat())
             yield _materialization(name, outcome)
         for name in stored:
             yield _check_result(name, outcome.quality.get(name, Quality(name, 0, 0, ())))

@@ -19,7 +19,8 @@ from rotation_pipeline.orchestration.graph import inputs_of, producers, shaped_b
 from rotation_pipeline.orchestration.stages import Stage, first_month
 from rotation_pipeline.settings import Settings, shaping
 from rotation_pipeline.warehouse.catalog import table_named
-from rotation_pipeline.warehouse.errors import MissingPartition, MixedSettings
+from rotation_pipeline.warehouse.errors import MissingPartition, MixedSettings, StaleResults
+from rotation_pipeline.warehouse.replaced import Marks, stale_marks
 from rotation_pipeline.warehouse.store import Warehouse
 
 TOLD = ("source.path", "source.mapping")
@@ -66,6 +67,7 @@ class _Inspection:
     facts: Mapping[str, str]
     ledger: dict[str, dict[date, str]]
     runs: Mapping[str, Mapping[str, Any]]
+    stale: Marks
     told: dict[str, set[date]] = field(default_factory=dict[str, set[date]])
 
     def __post_init__(self) -> None:
@@ -79,6 +81,9 @@ class _Inspection:
             lacking = [month for month in needed if month not in have]
             if lacking:
                 raise MissingPartition(self._lacking(stage, name, lacking))
+            old = [month for month in needed if month in self.stale.get(name, {})]
+            if old:
+                raise StaleResults(self._made_of_old_rows(stage, name, old))
             self._compare(stage, name, {month: have[month] for month in needed})
         for name in stage.tables:
             if table_named(name).view:
@@ -86,6 +91,8 @@ class _Inspection:
             have = self.ledger.setdefault(name, {})
             self._compare(stage, name, {month: run for month, run in have.items() if month not in months})
             have.update(dict.fromkeys(months, self.run_id))
+            for month in months:
+                self.stale.get(name, {}).pop(month, None)
 
     def _compare(self, stage: Stage, name: str, written: Mapping[date, str]) -> None:
         if table_named(name).scope:  # it collects configurations on purpose
@@ -133,6 +140,13 @@ class _Inspection:
             "materialize the months named"
         )
 
+    def _made_of_old_rows(self, stage: Stage, name: str, old: Sequence[date]) -> str:
+        return (
+            f"{stage.name} reads {name} of {span(old)}, computed before the source restated the raw rows it is made of. "
+            f"Nothing was stored. `rotation run --stale --database {self.warehouse.path}` computes again what is stale, "
+            "no more; in Dagster, materialize the months named"
+        )
+
     def _mixed(self, stage: Stage, name: str, months: Sequence[date], different: Sequence[str]) -> str:
         more = f" and {len(different) - SHOWN} more settings" if len(different) > SHOWN else ""
         last = max(max(have) for have in self.ledger.values() if have)
@@ -170,13 +184,39 @@ def inspect(
     neither stored nor computed by a stage before, :class:`MixedSettings` for rows computed with settings that differ in
     what shapes them: among those a stage reads, and among the months of its own tables it leaves standing.
     """
+    return inspect_all(
+        warehouse, settings, run_id, facts, [(stage, stage.months(settings, months)) for stage in chosen]
+    )
+
+
+def inspect_all(
+    warehouse: Warehouse,
+    settings: Settings,
+    run_id: str,
+    facts: Mapping[str, str],
+    work: Sequence[tuple[Stage, Sequence[date]]],
+) -> list[str]:
+    """The same for stages with months of their own, in order (a stage may come again with later months)."""
     runs = {run["run_id"]: run for run in warehouse.runs()}
-    look = _Inspection(warehouse, settings, run_id, facts, warehouse.written(), runs)
-    for stage in chosen:
-        wanted = stage.months(settings, months)
-        if wanted:
-            look.stage(stage, wanted)
+    look = _Inspection(warehouse, settings, run_id, facts, warehouse.written(), runs, stale_marks(warehouse))
+    for stage, months in work:
+        if months:
+            look.stage(stage, months)
     return look.notices()
+
+
+def other_judgement(warehouse: Warehouse, settings: Settings, months: Collection[date]) -> list[str]:
+    """Settings by which raw rows of the months were fetched and judged, where they differ from ``settings``."""
+    writers = warehouse.written().get("raw.ingestions", {})
+    used = {writers[month] for month in months if month in writers}
+    asked, groups = flattened(settings.shaping()), shaped_by("raw.ingestions")
+    found: dict[str, None] = {}
+    for run in warehouse.runs():
+        stored = flattened(shaping(json.loads(run["settings"]))) if run["run_id"] in used else {}
+        for key, value in asked.items():
+            if _group(key) in groups and key in stored and stored[key] != value:
+                found[f"{key} = {_text(stored[key])} (now {_text(value)})"] = None
+    return list(found)
 
 
 def flattened(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:

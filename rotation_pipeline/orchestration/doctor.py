@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,8 +10,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
+from rotation_pipeline.forecasting.options import NetworkOptions
+from rotation_pipeline.market.simulation.options import SimulationOptions
+from rotation_pipeline.narratives.options import LlmOptions
 from rotation_pipeline.orchestration.runner import PACKAGES, make_source
-from rotation_pipeline.settings import Settings, SettingsError, load_settings
+from rotation_pipeline.orchestration.writers import api_key
+from rotation_pipeline.settings import KEY_VARIABLES, Settings, SettingsError, load_settings
 from rotation_pipeline.warehouse.errors import WarehouseError
 from rotation_pipeline.warehouse.store import open_warehouse
 
@@ -41,6 +46,8 @@ def examine(overrides: Mapping[str, Any]) -> list[Finding]:
             f"source {settings.source.name}, sample {settings.sample.start} … {settings.sample.end}, index {settings.universe.index_id}",
         )
     )
+    found += _without_effect(settings)
+    found += _model(settings)
     found += _source(settings)
     found += _database(settings)
     return found
@@ -55,6 +62,44 @@ def _environment() -> Iterator[Finding]:
             yield Finding(name, "ok", metadata.version(name))
         except metadata.PackageNotFoundError:
             yield Finding(name, "error", "not installed; run `make setup`")
+
+
+def _without_effect(settings: Settings) -> Iterator[Finding]:
+    """Settings that were changed and change nothing."""
+    name = settings.source.name
+    networks = any(expert.startswith("network") for expert in settings.forecasts.experts)
+    idle = {
+        "simulation": (name != "simulated" and settings.simulation != SimulationOptions(), f"the source is {name}"),
+        "source.path": (name != "files" and settings.source.path is not None, f"the source is {name}, not files"),
+        "source.mapping": (name != "files" and settings.source.mapping is not None, f"the source is {name}, not files"),
+        "network": (not networks and settings.network != NetworkOptions(), "forecasts.experts names no network"),
+        "llm": (
+            settings.llm.base_url is None and settings.llm != LlmOptions(),
+            "llm.base_url and llm.model are not set, so the template writes",
+        ),
+        KEY_VARIABLES[0]: (
+            settings.llm.base_url is None and bool(os.environ.get(KEY_VARIABLES[0])),
+            "llm.base_url and llm.model are not set, so the template writes",
+        ),
+    }
+    for what, (given, why) in idle.items():
+        if given:
+            yield Finding("settings", "warning", f"{what} is set and has no effect: {why}")
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    """The endpoint that may write narratives, where one is set."""
+    from rotation_pipeline.narratives.probe import probe
+
+    if settings.llm.base_url is None:
+        yield Finding("language model", "ok", "none is set; the template writes")
+        return
+    try:
+        key = api_key()
+    except SettingsError as error:
+        yield Finding("language model", "error", str(error))
+        return
+    yield Finding("language model", *probe(settings.llm, key))
 
 
 def _source(settings: Settings) -> Iterator[Finding]:

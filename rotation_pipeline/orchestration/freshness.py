@@ -20,6 +20,7 @@ from rotation_pipeline.orchestration.stages import first_month
 from rotation_pipeline.settings import Settings, shaping
 from rotation_pipeline.warehouse.catalog import table_named
 from rotation_pipeline.warehouse.errors import MissingPartition, StaleResults, WarehouseError
+from rotation_pipeline.warehouse.replaced import stale_marks
 from rotation_pipeline.warehouse.store import Warehouse
 
 Value = TypeVar("Value")
@@ -34,6 +35,8 @@ class Stale:
     stage: str
     why: str
     values: Mapping[str, object]
+    restated: bool = False
+    """Marked when a restatement was taken over: ``rotation run --stale`` computes it again."""
 
 
 def _results() -> list[str]:
@@ -74,12 +77,17 @@ def stale(warehouse: Warehouse, settings: Settings, month: date, whole: Collecti
     asked = flattened(settings.shaping())
     names = [name for name in _results() if name in logged]
     replaced = _replaced(warehouse, {run for _, run in (logged[name] for name in names)}, month)
+    marks = stale_marks(warehouse)
     found: dict[str, Stale] = {}
     for name in names:
         stage = producers()[name].name
         months = [when for when in ledger[name] if when <= month] if name in whole else [month]
         writers = dict.fromkeys(ledger[name][when] for when in sorted(months))
         place, run_id = logged[name]
+        marked = [when for when in months if when in marks.get(name, {})]
+        if marked:
+            why = f"before raw rows of its months were restated ({span(marked)})"
+            found.setdefault(stage, Stale(stage, why, {}, restated=True))
         for writer in writers:
             values = _different(flattened(shaping(json.loads(runs[writer]["settings"]))), asked, shaped_by(name))
             if values:
@@ -133,6 +141,8 @@ def told(warehouse: Warehouse, settings: Settings, month: date, found: Sequence[
     everything = any(stage.group == "market_data" and stage.name in names for stage in stages())
     last = max([month, *warehouse.months("marts.backtest")])
     line = command(warehouse, settings, last, [] if everything else names, values)
+    if all(one.restated for one in found):
+        line, everything = f"rotation run --stale --database {warehouse.path}", False
     return (
         f"The stored results up to {month:%Y-%m} do not belong together, so no verdict and no report are made of them. "
         f"Stale: {'; '.join(parts)}{_rest(reasons)}. Nothing was changed. `{line}`, with the settings otherwise as "

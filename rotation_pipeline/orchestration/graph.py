@@ -19,6 +19,8 @@ _SQL_BEGINS: dict[str, Begins] = {
     "intermediate.stock_snapshot": "exposures",
     "intermediate.fundamentals_as_of": "exposures",
 }
+_RESUMES = {"intermediate.adjusted_bars": "raw.daily_bars"}
+"""Models that read each security's last row before the month, wherever it lies, and of which table."""
 _GROUPS: dict[str, Group] = {"staging": "market_data", "intermediate": "market_data"}
 
 
@@ -27,7 +29,11 @@ def _run_sql(model: SqlModel) -> Stage:
 
     def compute(work: Work) -> Mapping[str, Frame]:
         universe = work.settings.universe
-        parameters = {"index_id": universe.index_id, "industry_scheme": universe.industry_scheme}
+        parameters = {
+            "index_id": universe.index_id,
+            "industry_scheme": universe.industry_scheme,
+            "maximum_absent": universe.maximum_absent,
+        }
         return {name: work.warehouse.run_model(model, work.first, work.last, parameters)}
 
     return Stage(
@@ -40,7 +46,20 @@ def _run_sql(model: SqlModel) -> Stage:
         kinds=("sql", "duckdb"),
         back=model.back,
         options=("universe",),
+        backs=_backs(model),
+        wide=True,
+        resumes=_RESUMES.get(name),
     )
+
+
+def _backs(model: SqlModel) -> dict[str, int | None]:
+    """How far back a model reads each stored table, views resolved."""
+    found: dict[str, int | None] = {}
+    for source, months in model.backs.items():
+        for name in base_tables(source):
+            before = found.get(name, 0)
+            found[name] = None if months is None or before is None else max(months, before)
+    return found
 
 
 def _views(schema: str, group: Group, description: str, name: str) -> Stage | None:

@@ -31,6 +31,17 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     ]
 
 
+def build_restatement_job(checks: dg.AssetChecksDefinition) -> dg.UnresolvedAssetJobDefinition:
+    """The checks alone that name months made of rows restated since; nothing is materialized."""
+    return dg.define_asset_job(
+        "staleness",
+        selection=dg.AssetSelection.checks(checks),
+        description="Name the months computed from raw rows their source has restated since",
+        executor_def=EXECUTOR,
+        tags={"pool": POOL},
+    )
+
+
 def build_schedule(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """The month just ended, on the 4th at 06:00 Shanghai: vendors need a few days to settle the last session."""
 

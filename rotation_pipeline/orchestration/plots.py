@@ -18,8 +18,17 @@ PLOTTED: dict[str, str] = {
     "marts.weights": "weight",
     "marts.books": "turnover",
     "marts.backtest": "net_value",
+    "marts.factor_decay": "rank_ic",
+    "marts.attribution": "value",
+    "marts.forecast_scores": "hit_rate",
 }
 """The column worth a line; other tables show their rows per month."""
+
+
+def plotted(table: Table) -> tuple[str, ...]:
+    """Columns :func:`plot_markdown` reads."""
+    column = PLOTTED.get(table.full_name)
+    return ("month",) if column is None else ("month", column)
 
 
 def plot_markdown(table: Table, frame: pl.DataFrame) -> str | None:

@@ -35,6 +35,7 @@ _FRAMES: dict[str, str] = {
     "index": "intermediate.index_monthly",
     "expert_weights": "marts.expert_weights",
     "forecast_scores": "marts.forecast_scores",
+    "confidence_set": "marts.forecast_confidence_set",
     "forecasts": "marts.forecasts",
     "narratives": "marts.narratives",
     "facts": "marts.narrative_facts",
@@ -42,6 +43,9 @@ _FRAMES: dict[str, str] = {
     "ingestions": "raw.ingestions",
     "trials": "marts.trials",
     "stock_measures": "marts.stock_measures",
+    "stock_significance": "marts.stock_significance",
+    "attribution": "marts.attribution",
+    "decay": "marts.factor_decay",
 }
 REPORT_READS: tuple[str, ...] = tuple(_FRAMES.values())
 _AS_OF_LAST = {
@@ -52,11 +56,15 @@ _AS_OF_LAST = {
     "regime_transitions",
     "factor_summary",
     "forecast_scores",
+    "confidence_set",
     "stock_measures",
+    "stock_significance",
 }
 """Tables whose every month sums up all months before: the last one is all a report needs."""
 
 _WHOLE = frozenset(table for name, table in _FRAMES.items() if name not in _AS_OF_LAST | {"trials"})
+_OF_MONTHS = {"narratives", "facts"}
+"""Tables that hold quarters beside months; these frames are of months."""
 _OF_ONE_DETECTOR = {"regimes", "regime_transitions"}
 """Tables the report shows of the active detector only."""
 
@@ -90,6 +98,7 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
     """
     from rotation_pipeline.backtest.verdict import verdict
     from rotation_pipeline.orchestration.freshness import run_of_results
+    from rotation_pipeline.orchestration.study_sensitivity import stored_cells
     from rotation_pipeline.reporting.data import ReportData
 
     last = month if month is not None else last_month(warehouse)
@@ -98,6 +107,10 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
     for name, table in _FRAMES.items():
         first = last if name in _AS_OF_LAST else None
         rows = warehouse.read(table, first=first, last=last)
+        if name == "narratives":
+            frames["quarters"] = to_pandas(rows.filter(pl.col("period") == "quarter"))
+        if name in _OF_MONTHS:
+            rows = rows.filter(pl.col("period") == "month").drop("period")
         if name in _OF_ONE_DETECTOR:
             rows = rows.filter(pl.col("detector") == settings.regimes.active)
         frames[name] = to_pandas(rows)
@@ -122,6 +135,7 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
         ),
         settings=shown,
         versions={**latest["packages"], "rotation-pipeline": latest["code_version"]},
+        sensitivity=stored_cells(warehouse, settings, last),
         **frames,
     )
 

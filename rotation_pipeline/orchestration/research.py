@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date, datetime
 
 import pandas as pd
 import polars as pl
 
 from rotation_pipeline.allocation import tables as allocation
+from rotation_pipeline.allocation.states import NETWORK
 from rotation_pipeline.backtest import tables as backtest
 from rotation_pipeline.backtest.stock_level import tables as stocks
 from rotation_pipeline.factors import tables as factors
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting import tables as forecasting
+from rotation_pipeline.forecasting.daily_inputs import DailyInputs
 from rotation_pipeline.market.calendar import add_months, month_last_day, sessions
 from rotation_pipeline.market.schema import Table
 from rotation_pipeline.narratives import tables as narratives
+from rotation_pipeline.orchestration.evaluation import (
+    stock_back,
+    stock_backtest,
+    stock_measures,
+    stock_significance,
+    trials,
+)
 from rotation_pipeline.orchestration.reports import REPORT_READS, write_reports
 from rotation_pipeline.orchestration.stages import Frame, Stage, Work, first_month, to_pandas
 from rotation_pipeline.regimes import tables as regimes
 from rotation_pipeline.settings import Settings
-from rotation_pipeline.sources.base import KnowsTruth
+from rotation_pipeline.sources.base import KnowsTruth, Source
+from rotation_pipeline.sources.ingest import Ingestion
 
 Outputs = Mapping[str, Frame]
 
@@ -30,10 +41,10 @@ def _names(*tables: Table) -> tuple[str, ...]:
     return tuple(table.full_name for table in tables)
 
 
-def _style_returns(work: Work) -> pd.DataFrame:
-    """Monthly long-short returns up to the last month: index month, a column per style."""
+def _style_returns(work: Work, values: str = "long_short") -> pd.DataFrame:
+    """Monthly long-short returns (or turnovers of the books) up to the last month: index month, a column per style."""
     rows = work.pandas("marts.factor_longshort", kind="style")
-    wide = rows.pivot(index="month", columns="factor", values="long_short")
+    wide = rows.pivot(index="month", columns="factor", values=values)
     return pd.DataFrame(wide.reindex(columns=list(STYLES)))
 
 
@@ -49,9 +60,21 @@ def _market(work: Work) -> pd.DataFrame:
     return pd.DataFrame(state.join(probabilities, how="left", rsuffix="_regime")[list(forecasting.MARKET_FEATURES)])
 
 
-def _replaced(work: Work, fetched: pl.DataFrame) -> list[str]:
-    """What to tell of months fetched before that the source delivers with other rows now."""
-    from rotation_pipeline.orchestration.consistency import span
+def judged(settings: Settings, source: Source, months: Sequence[date], fetched_at: datetime) -> Ingestion:
+    """The months as the source delivers them, held against the sanity rules under ``settings``."""
+    from rotation_pipeline.sources.ingest import ingest_months
+
+    members = {**settings.sanity.members, settings.universe.index_id: settings.universe.members}
+    return ingest_months(source, months, fetched_at=fetched_at, options=replace(settings.sanity, members=members))
+
+
+def _restated(work: Work, fetched: pl.DataFrame) -> list[str]:
+    """What to tell of months fetched before that come with other rows now, because they are judged otherwise.
+
+    Raises RestatedSource where it is the source that says something else.
+    """
+    from rotation_pipeline.orchestration.consistency import other_judgement, span
+    from rotation_pipeline.warehouse.errors import RestatedSource
 
     key = ["table_name", "month"]
     stored = work.table("raw.ingestions", back=0).select(*key, "sha256")
@@ -61,22 +84,23 @@ def _replaced(work: Work, fetched: pl.DataFrame) -> list[str]:
         return []
     tables = changed.group_by("table_name", maintain_order=True).agg("month").iter_rows()
     named = "; ".join(f"raw.{name} of {span(months)}" for name, months in tables)
-    return [
-        f"the source {work.source.name} delivers other rows than those stored before: {named}. The new rows replace them. "
-        "Results of these months and later ones that this run does not compute are made of the old rows: compute all "
-        "months again (`rotation run` without --month and --stage)"
-    ]
+    other = other_judgement(work.warehouse, work.settings, changed["month"].unique().to_list())
+    if other:
+        return [
+            f"other rows than those stored before: {named}; they are judged with other settings now, before with "
+            f"{', '.join(other)}. The new rows replace them"
+        ]
+    raise RestatedSource(
+        f"the source {work.source.name} delivers other rows than those stored: {named}. Nothing was changed. "
+        f"`rotation ingest --restated --database {work.warehouse.path}` shows what differs, with --accept it is taken "
+        "over; `rotation run --stale` then computes again what was made of the old rows"
+    )
 
 
 def ingest(work: Work) -> Outputs:
     """Fetch and judge the months."""
-    from rotation_pipeline.sources.ingest import ingest_months
-
-    settings = work.settings
-    members = {**settings.sanity.members, settings.universe.index_id: settings.universe.members}
-    options = replace(settings.sanity, members=members)
-    found = ingest_months(work.source, work.months, fetched_at=work.fetched_at, options=options)
-    work.notices += _replaced(work, found.ingestions)
+    found = judged(work.settings, work.source, work.months, work.fetched_at)
+    work.notices += _restated(work, found.ingestions)
     tables = {f"raw.{name}": frame for name, frame in found.tables.items()}
     if isinstance(work.source, KnowsTruth):
         # kept apart from everything the stages read or return: only tests and the recovery study look at it
@@ -144,16 +168,16 @@ def factor_returns(work: Work) -> Outputs:
 
 
 def factor_evidence(work: Work) -> Outputs:
-    """IC, coverage, autocorrelation."""
-    from rotation_pipeline.factors.evidence import monthly_evidence
+    """IC and how it decays, coverage, autocorrelation."""
+    from rotation_pipeline.factors.evidence import monthly_decay, monthly_evidence
 
-    found = monthly_evidence(
-        work.table("marts.factor_exposures", back=1),
-        work.table("intermediate.adjusted_bars", back=0, order=("asset_key", "day")),
-        work.months,
-        first_month=first_month(work.settings, "exposures"),
-    )
-    return {factors.EVIDENCE.full_name: found}
+    options, begin = work.settings.factors, first_month(work.settings, "exposures")
+    exposures = work.table("marts.factor_exposures", back=options.ic_horizons)
+    bars = work.table("intermediate.adjusted_bars", back=0, order=("asset_key", "day"))
+    return {
+        factors.EVIDENCE.full_name: monthly_evidence(exposures, bars, work.months, begin),
+        factors.DECAY.full_name: monthly_decay(exposures, bars, work.months, options, begin),
+    }
 
 
 def factor_summary(work: Work) -> Outputs:
@@ -204,10 +228,21 @@ def regime_evidence(work: Work) -> Outputs:
     }
 
 
+def _sessions(work: Work) -> DailyInputs:
+    """Daily style returns and the index state on the same sessions."""
+    rows = work.pandas("marts.factor_longshort_daily", factor=list(STYLES))
+    styles = rows.pivot(index="day", columns="factor", values="long_short").reindex(columns=list(STYLES))
+    state = work.pandas("intermediate.index_features").set_index("day")[list(forecasting.DAILY_FEATURES)]
+    return DailyInputs(pd.DataFrame(styles), pd.DataFrame(state.reindex(state.index.union(styles.index))))
+
+
 def expert_forecasts(work: Work) -> Outputs:
     """Each expert, fitted afresh on the months up to t."""
     from rotation_pipeline.forecasting.walk_forward import expert_forecasts as compute
+    from rotation_pipeline.forecasting.walk_forward import looks_at_sessions
+    from rotation_pipeline.warehouse.training_panels import load_panel
 
+    watching = any(looks_at_sessions(name) for name in work.settings.forecasts.experts)
     found = compute(
         _style_returns(work),
         _market(work),
@@ -215,6 +250,8 @@ def expert_forecasts(work: Work) -> Outputs:
         work.settings.forecasts,
         work.settings.network,
         on_progress=work.progress,
+        daily=_sessions(work) if watching else None,
+        panels=[load_panel(panel) for panel in work.settings.forecasts.panels],
     )
     return {forecasting.EXPERT_FORECASTS.full_name: found.forecasts, forecasting.LATENT.full_name: found.latent}
 
@@ -232,16 +269,14 @@ def forecasts(work: Work) -> Outputs:
 
 def forecast_scores(work: Work) -> Outputs:
     """Out-of-sample quality of every expert."""
+    from rotation_pipeline.forecasting.confidence_set import confidence_set_rows
     from rotation_pipeline.forecasting.scores import forecast_scores as compute
 
-    found = compute(
-        work.pandas("marts.expert_forecasts"),
-        work.pandas("marts.forecasts"),
-        _style_returns(work),
-        work.timestamps,
-        work.settings.forecasts,
-    )
-    return {forecasting.SCORES.full_name: found}
+    inputs = (work.pandas("marts.expert_forecasts"), work.pandas("marts.forecasts"), _style_returns(work))
+    return {
+        forecasting.SCORES.full_name: compute(*inputs, work.timestamps, work.settings.forecasts),
+        forecasting.CONFIDENCE_SET.full_name: confidence_set_rows(*inputs, work.timestamps, work.settings.forecasts),
+    }
 
 
 def weights(work: Work) -> Outputs:
@@ -249,8 +284,8 @@ def weights(work: Work) -> Outputs:
     from rotation_pipeline.allocation.books import allocate
 
     found = allocate(
-        forecasts=work.pandas("marts.forecasts", back=0),
-        expert_forecasts=work.pandas("marts.expert_forecasts", back=0),
+        forecasts=work.pandas("marts.forecasts"),
+        expert_forecasts=work.pandas("marts.expert_forecasts", expert=NETWORK),
         style_returns=_style_returns(work),
         index_features=_month_ends(work.pandas("intermediate.index_features")),
         months=work.months,
@@ -258,8 +293,13 @@ def weights(work: Work) -> Outputs:
         previous_weights=work.previous("marts.weights"),
         previous_books=_before(work, "marts.books"),
         options=work.settings.allocation,
+        style_turnover=_style_returns(work, "book_turnover"),
     )
-    return {allocation.WEIGHTS.full_name: found.weights, allocation.BOOKS.full_name: found.books}
+    return {
+        allocation.WEIGHTS.full_name: found.weights,
+        allocation.BOOKS.full_name: found.books,
+        allocation.SELECTION.full_name: found.selection,
+    }
 
 
 def _before(work: Work, name: str) -> pd.DataFrame | None:
@@ -289,12 +329,16 @@ def attribution(work: Work) -> Outputs:
     from rotation_pipeline.allocation.unscaled import unscaled_targets
     from rotation_pipeline.backtest.decomposition import attribution_table
 
+    weights = work.pandas("marts.weights", back=1)
     found = attribution_table(
-        work.pandas("marts.weights", back=1),
+        weights,
         unscaled_targets(
             work.pandas("marts.forecasts", back=1),
             work.pandas("marts.expert_forecasts", back=1),
             work.settings.allocation,
+            weights=weights,
+            style_returns=_style_returns(work),
+            selection=work.pandas("marts.selection", back=1),
         ),
         work.pandas("marts.factor_longshort", back=0, kind="style"),
         work.pandas("marts.backtest"),
@@ -320,16 +364,6 @@ def backtest_measures(work: Work) -> Outputs:
     return {backtest.MEASURES.full_name: found}
 
 
-def trials(work: Work) -> Outputs:
-    """The configurations evaluated."""
-    from rotation_pipeline.backtest.trials import trial_rows
-
-    shaping = work.settings.shaping_books()
-    configurations = {name: {"strategy": name, **shaping} for name in allocation.STRATEGIES}
-    found = trial_rows(work.pandas("marts.backtest"), configurations, work.months, work.settings.backtest)
-    return {backtest.TRIALS.full_name: found}
-
-
 def significance(work: Work) -> Outputs:
     """How sure one can be."""
     from rotation_pipeline.backtest.significance import significance_table
@@ -338,47 +372,6 @@ def significance(work: Work) -> Outputs:
         work.pandas("marts.backtest"), work.pandas("marts.trials"), work.months, work.settings.backtest
     )
     return {backtest.SIGNIFICANCE.full_name: found}
-
-
-def stock_backtest(work: Work) -> Outputs:
-    """The weights traded as stocks, from the accounts of the month before."""
-    from rotation_pipeline.backtest.stock_level.engine import StockInputs, run_stock_level
-    from rotation_pipeline.backtest.stock_level.rows import Stored
-
-    inputs = StockInputs(
-        weights=work.table("marts.weights", back=1, strategy=list(stocks.STOCK_STRATEGIES)),
-        exposures=work.table("marts.factor_exposures", back=1, kind="style"),
-        snapshot=work.table("intermediate.stock_snapshot", back=1),
-        daily_bars=work.table("raw.daily_bars", back=1, order=("asset_key", "day")),
-        dividends=work.table("raw.dividends", back=0),
-        listings=work.table("raw.listings", back=0),
-        trading_days=work.table("raw.trading_days", back=1),
-    )
-    before = add_months(work.first, -1)
-    tables = (stocks.STOCK_BACKTEST, stocks.STOCK_POSITIONS, stocks.STOCK_LOTS)
-    stored = Stored(*(work.warehouse.read(table.full_name, first=before, last=before) for table in tables))
-    begin = first_month(work.settings, "sample")
-    found = run_stock_level(inputs, work.months, begin, stored, work.settings.stock_level)
-    return {
-        stocks.STOCK_BACKTEST.full_name: found.daily,
-        stocks.STOCK_ORDERS.full_name: found.orders,
-        stocks.STOCK_POSITIONS.full_name: found.positions,
-        stocks.STOCK_LOTS.full_name: found.lots,
-    }
-
-
-def stock_measures(work: Work) -> Outputs:
-    """What the stock-level books earned, cost and can hold."""
-    from rotation_pipeline.backtest.stock_level.measures import stock_measures as compute
-
-    found = compute(
-        work.table("marts.stock_backtest"),
-        work.table("marts.stock_orders"),
-        work.table("intermediate.index_monthly"),
-        work.months,
-        work.settings.backtest,
-    )
-    return {stocks.STOCK_MEASURES.full_name: found}
 
 
 def narrative_facts(work: Work) -> Outputs:
@@ -429,14 +422,16 @@ STAGES: tuple[Stage, ...] = (
           "history", _names(regimes.FEATURES), index_features, kinds=("python", "numba"),
           back=14),
     Stage("factor_exposures", "factors", "Eleven raw factors and five styles of every member at the month's last close",
-          "exposures", _names(factors.EXPOSURES), factor_exposures, reads=("raw.trading_days",), kinds=("python", "numba"),
-          back=_exposure_months, options=("factors",)),
+          "exposures", _names(factors.EXPOSURES), factor_exposures, reads=("raw.trading_days",), kinds=("python", "numba"), wide=True,
+          back=_exposure_months, options=("factors",),
+          backs={"intermediate.stock_snapshot": 0, "intermediate.universe": 0}),
     Stage("factor_returns", "factors", "Quintile long-short returns of groups formed at the close of the month before",
-          "styles", _names(factors.LONGSHORT, factors.GROUPS, factors.LONGSHORT_DAILY), factor_returns, kinds=("python", "numba"),
-          back=2, options=("factors",)),
-    Stage("factor_evidence", "factors", "Information coefficients, coverage and persistence of every factor",
-          "styles", _names(factors.EVIDENCE), factor_evidence, kinds=("python", "numba"),
-          back=1),
+          "styles", _names(factors.LONGSHORT, factors.GROUPS, factors.LONGSHORT_DAILY), factor_returns, kinds=("python", "numba"), wide=True,
+          back=2, options=("factors",),
+          backs={"intermediate.adjusted_bars": 1, "intermediate.stock_snapshot": 1}),
+    Stage("factor_evidence", "factors", "Information coefficients and their decay, coverage and persistence of every factor",
+          "styles", _names(factors.EVIDENCE, factors.DECAY), factor_evidence, kinds=("python", "numba"), wide=True,
+          back=lambda settings: settings.factors.ic_horizons, options=("factors",)),
     Stage("factor_summary", "factors", "Tear sheet of every series over all months so far",
           "styles", _names(factors.SUMMARY), factor_summary,
           back=None, options=("factors",)),
@@ -453,10 +448,10 @@ STAGES: tuple[Stage, ...] = (
           "styles", _names(forecasting.EXPERT_WEIGHTS, forecasting.FORECASTS), forecasts,
           back=None, options=("forecasts",)),
     Stage("forecast_scores", "forecasts", "Out-of-sample quality of every expert and the mixture so far",
-          "styles", _names(forecasting.SCORES), forecast_scores,
+          "styles", _names(forecasting.SCORES, forecasting.CONFIDENCE_SET), forecast_scores, kinds=("python", "numba"),
           back=None, options=("forecasts",)),
     Stage("weights", "allocation", "Weights of the strategy and its baselines, with inertia and limits",
-          "weights", _names(allocation.WEIGHTS, allocation.BOOKS), weights,
+          "weights", _names(*allocation.TABLES), weights,
           back=None, own=None, options=("allocation",)),
     Stage("factor_backtest", "backtest", "Returns of every book after both kinds of costs",
           "sample", _names(backtest.BACKTEST), factor_backtest, reads=("intermediate.index_monthly",),
@@ -467,15 +462,18 @@ STAGES: tuple[Stage, ...] = (
     Stage("backtest_measures", "backtest", "Every measure over all months so far, with bootstrap intervals",
           "sample", _names(backtest.MEASURES), backtest_measures, reads=("marts.books",),
           back=None, options=("backtest",)),
+    Stage("stock_backtest", "backtest", "The weights traded as stocks with real money: lots, limits, suspensions, fees, dividends and their tax",
+          "sample", _names(*stocks.STOCK_TABLES[:4]), stock_backtest, reads=("raw.trading_days",), kinds=("python", "numba"), wide=True,
+          back=stock_back, own=1, options=("stock_level",), backs={"raw.dividends": 0, "raw.listings": 0}),
     Stage("trials", "backtest", "Every configuration ever evaluated, counted for the deflated Sharpe ratio",
           "sample", _names(backtest.TRIALS), trials,
-          back=None, options=("universe", "source", "simulation", "sanity", "factors", "regimes", "forecasts", "network", "allocation", "backtest")),
+          back=None, options=("universe", "source", "simulation", "sanity", "factors", "regimes", "forecasts", "network", "allocation", "backtest", "stock_level")),
     Stage("significance", "backtest", "Sharpe differences, probabilistic and deflated Sharpe ratios, corrected for many tests",
           "sample", _names(backtest.SIGNIFICANCE), significance,
           back=None, options=("backtest",)),
-    Stage("stock_backtest", "backtest", "The weights traded as stocks with real money: lots, limits, suspensions, fees, dividends and their tax",
-          "sample", _names(*stocks.STOCK_TABLES[:4]), stock_backtest, reads=("raw.trading_days",), kinds=("python", "numba"),
-          back=1, own=1, options=("stock_level",)),
+    Stage("stock_significance", "backtest", "The stock-level books against equal weight and the index, every trial of both levels counted",
+          "sample", _names(stocks.STOCK_SIGNIFICANCE), stock_significance,
+          back=None, options=("backtest",)),
     Stage("stock_measures", "backtest", "Return, cost, turnover and capacity of the stock-level books over all months so far",
           "sample", _names(stocks.STOCK_MEASURES), stock_measures,
           back=None, options=("backtest",)),

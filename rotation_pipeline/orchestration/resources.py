@@ -10,8 +10,8 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from rotation_pipeline.orchestration.runner import (
+    download,
     make_source,
-    prepare,
     record,
     refuse_another_sample,
     refuse_mixed_sources,
@@ -49,9 +49,9 @@ class RotationResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # ge
         """Everything a stage needs for ``months``."""
         settings = self.settings()
         source = make_source(settings)
+        download(settings, source, months)
         with self.warehouse() as warehouse:
             refuse_mixed_sources(warehouse, source)
             refuse_another_sample(warehouse, settings)
-            prepare(settings, source, months)
             run_id = record(warehouse, settings, source)
             yield Work(warehouse, settings, source, run_id, months)

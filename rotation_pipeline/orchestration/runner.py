@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rotation_pipeline.market.calendar import months_between
+from rotation_pipeline.market.tables import SOURCE_TABLES
 from rotation_pipeline.orchestration.consistency import inspect
 from rotation_pipeline.orchestration.graph import stages
 from rotation_pipeline.orchestration.stages import Outcome, Stage, Work, run_stage
@@ -20,7 +21,7 @@ from rotation_pipeline.settings import PLACES, Settings
 from rotation_pipeline.sources.base import Downloads, Source
 from rotation_pipeline.warehouse.errors import WarehouseError
 from rotation_pipeline.warehouse.models import models_folder
-from rotation_pipeline.warehouse.store import Warehouse
+from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
 PACKAGES = ("dagster", "duckdb", "hmmlearn", "numba", "numpy", "pandas", "polars", "scikit-learn", "scipy", "torch")
 
@@ -37,7 +38,10 @@ def make_source(settings: Settings) -> Source:
         from rotation_pipeline.sources.vendors import vendor_source
 
         indices = (settings.universe.index_id,)
-        return vendor_source(settings.source.name, settings.cache_path, indices, settings.source.vendor)
+        return vendor_source(
+            settings.source.name, settings.cache_path, indices, settings.source.vendor,
+            beside=settings.source.path, mapping=settings.source.mapping,
+        )  # fmt: skip
     from rotation_pipeline.sources.simulated import SimulatedSource
 
     return SimulatedSource(settings.simulation)
@@ -71,7 +75,7 @@ def seeds_of(settings: Settings) -> dict[str, int]:
     found: dict[str, int] = {}
     for group, values in settings.shaping().items():
         if isinstance(values, dict):
-            found |= {f"{group}.{name}": value for name, value in values.items() if name == "seed"}
+            found |= {f"{group}.{name}": value for name, value in values.items() if name.endswith("seed")}
     return found
 
 
@@ -175,9 +179,38 @@ def prepare(
     months: Sequence[date],
     listen: Callable[[int, int, str], None] = lambda _done, _total, _next: None,
 ) -> None:
-    """Let a source that downloads fetch what ``months`` and their sanity rules need; its version is known after that."""
+    """Let a source that downloads fetch what ``months`` and their sanity rules need; its version is known after that.
+
+    Raises WarehouseError, with nothing asked, for one that lacks a table no month may be without.
+    """
     if isinstance(source, Downloads):
+        refused = source.refused()
+        lacking = [table.name for table in SOURCE_TABLES if table.minimum_rows and table.name in refused]
+        if lacking:
+            raise WarehouseError(
+                f"source {source.name} does not serve {', '.join(lacking)}, and no month can be stored without. Give a folder "
+                "that holds them, in the layout of the files source (--path FOLDER). Nothing was asked of the vendor"
+            )
         source.prepare(months[0] - timedelta(days=settings.sanity.lookback_days), months[-1], listen)
+
+
+def download(
+    settings: Settings,
+    source: Source,
+    months: Sequence[date],
+    listen: Callable[[int, int, str], None] = lambda _done, _total, _next: None,
+) -> None:
+    """The same before the database is opened, so that hours of a vendor's download lock nobody out.
+
+    A file that is there is looked at first, for a moment: nothing is downloaded for one that would refuse it.
+    """
+    if not isinstance(source, Downloads):
+        return
+    if settings.database_path.exists():
+        with open_warehouse(settings.database_path, threads=settings.threads) as warehouse:
+            refuse_mixed_sources(warehouse, source)
+            refuse_another_sample(warehouse, settings)
+    prepare(settings, source, months, listen)
 
 
 def run_graph(
@@ -190,11 +223,13 @@ def run_graph(
     listen: Callable[[Event], None] = lambda _event: None,
     warn: Callable[[str], None] = _log_warning,
     fetching: Callable[[int, int, str], None] = lambda _done, _total, _next: None,
+    checked: bool = True,
 ) -> list[Outcome]:
     """Run the stages (all, or those named in ``only``) for ``months``; each stage is stored before the next begins.
 
     Before the first one begins, everything they will read is held against what is stored: a refusal changes nothing.
     ``warn`` hears of rows of other code, packages or places the run builds on; ``fetching`` how a vendor's download goes on.
+    ``checked``: hold every table against its definition, as is right but where many like markets are computed.
     """
     chosen = stages_named(only)
     if list(months) != months_between(months[0], months[-1]):
@@ -215,7 +250,7 @@ def run_graph(
         def progress(done: int, total: int, stage: Stage = stage, position: int = position) -> None:
             listen(Event(stage, position, len(chosen), done, total))
 
-        work = Work(warehouse, settings, used, run_id, list(months), progress)
+        work = Work(warehouse, settings, used, run_id, list(months), progress, checked=checked)
         outcomes.append(run_stage(stage, work))
         for notice in work.notices:
             warn(notice)

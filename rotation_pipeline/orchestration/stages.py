@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -25,6 +25,9 @@ from rotation_pipeline.warehouse.store import Execution, Frame, Warehouse, as_st
 Begins = Literal["history", "exposures", "styles", "weights", "sample"]
 Group = Literal["market_data", "factors", "regimes", "forecasts", "allocation", "backtest", "narratives", "report"]
 Progress = Callable[[int, int], None]
+ROWS_AT_ONCE = 2_000_000
+"""Daily bars of the months a wide stage computes at once: memory follows the market and not the range. It decides nothing
+else, because a month's rows are the same whatever is computed along with it. 50 stocks reach it after a century."""
 Back = int | None | Callable[[Settings], int]
 """Months before the first one to compute: a number, one that settings decide, or None for all since a table begins."""
 
@@ -56,6 +59,8 @@ class Work:
     fetched_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
     offline: bool = False
     """Repeat what was stored of language models and ask none: a replay must not depend on who answers today."""
+    checked: bool = True
+    """Hold every table against its definition before it is stored; a study of many like markets checks some of them."""
 
     @property
     def first(self) -> date:
@@ -120,10 +125,25 @@ class Stage:
     """How far before the first month it reads its own tables."""
     options: tuple[str, ...] = ()
     """Groups of settings that shape its rows; ``sample`` always does."""
+    backs: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
+    """Of stored tables it reads less far back than ``back``, how far: which months a restated one makes stale."""
+    wide: bool = False
+    """A row a security: in a large market a few months are computed and stored at a time (:data:`ROWS_AT_ONCE`)."""
+    resumes: str | None = None
+    """Table of which it reads the month itself and each security's last row before it, however far back."""
 
     def reach(self, settings: Settings) -> int | None:
         """``back`` under these settings."""
         return self.back(settings) if callable(self.back) else self.back
+
+    def looks_back(self, name: str, settings: Settings) -> int | None:
+        """Months before each month it computes of which it reads the stored table ``name``; None: all.
+
+        Of the table it ``resumes`` from 0: which later months read a row there depends on the rows.
+        """
+        if name == self.resumes:
+            return 0
+        return self.backs[name] if name in self.backs else self.reach(settings)
 
     def months(self, settings: Settings, months: Sequence[date]) -> list[date]:
         """The months of a request this stage has rows of."""
@@ -133,7 +153,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What running a stage did."""
+    """What running a stage did; ``frames``: what was stored, of a table too large to hold only the last months."""
 
     stage: str
     months: tuple[date, ...]
@@ -145,11 +165,54 @@ class Outcome:
 
 
 def run_stage(stage: Stage, work: Work) -> Outcome:
-    """Compute, check, then store a stage's months in one transaction. Bad rows raise before anything is stored."""
+    """Compute, check, then store a stage's months in one transaction, those of a wide stage a few at a time.
+
+    Bad rows raise before anything of their transaction is stored.
+    """
     started = time.monotonic()
     work.months = stage.months(work.settings, work.months)
     if not work.months:
         return Outcome(stage.name, (), dict.fromkeys(stage.tables, 0), {}, {}, 0.0)
+    parts = [_run_months(stage, replace(work, months=months)) for months in _at_once(stage, work)]
+    rows = {name: sum(part.rows.get(name, 0) for part in parts) for name in stage.tables}
+    return Outcome(
+        stage.name,
+        tuple(work.months),
+        rows,
+        {name: _together([part.quality[name] for part in parts]) for name in parts[0].quality},
+        {name: pl.concat([part.frames[name] for part in parts[-_kept(parts, name) :]]) for name in parts[0].frames},
+        time.monotonic() - started,
+        tuple(work.artifacts),
+    )
+
+
+def _at_once(stage: Stage, work: Work) -> list[list[date]]:
+    """The months in runs that are computed together."""
+    if not stage.wide:
+        return [work.months]
+    bars = work.warehouse.count("raw.daily_bars", work.first, work.last)
+    few = max(ROWS_AT_ONCE * len(work.months) // max(bars, 1), 1)
+    return [work.months[at : at + few] for at in range(0, len(work.months), few)]
+
+
+def _kept(parts: Sequence[Outcome], name: str) -> int:
+    """How many of the last parts have rows of a table that fit together: all but in a large market."""
+    rows, kept = 0, 0
+    for part in reversed(parts):
+        rows += part.frames[name].height
+        if kept and rows > ROWS_AT_ONCE:
+            break
+        kept += 1
+    return kept
+
+
+def _together(found: Sequence[Quality]) -> Quality:
+    return replace(found[0], rows=sum(one.rows for one in found))
+
+
+def _run_months(stage: Stage, work: Work) -> Outcome:
+    """One transaction."""
+    started = time.monotonic()
     computed = stage.compute(work)
     frames: dict[str, pl.DataFrame] = {}
     quality: dict[str, Quality] = {}
@@ -158,12 +221,11 @@ def run_stage(stage: Stage, work: Work) -> Outcome:
         if table.view:
             continue
         frames[name] = as_stored(table, computed[name], work.months)
-        quality[name] = check(table, frames[name], work.months)
-        quality[name].raise_if_failed()
+        if work.checked:
+            quality[name] = check(table, frames[name], work.months)
+            quality[name].raise_if_failed()
     reach = stage.reach(work.settings)
     reads_from = add_months(work.first, -reach) if reach is not None else work.settings.history_start
     execution = Execution(stage.name, reads_from, started)
     written = work.warehouse.write(frames, work.months, work.run_id, execution)
-    return Outcome(
-        stage.name, tuple(work.months), written, quality, frames, time.monotonic() - started, tuple(work.artifacts)
-    )
+    return Outcome(stage.name, tuple(work.months), written, quality, frames, time.monotonic() - started)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -35,6 +35,8 @@ class Chart:
     """JSON, safe inside a script element."""
     height: int
     log_toggle: bool = False
+    cost_toggle: bool = False
+    """The figure has an edition before costs: traces marked ``edition`` ``net`` and ``gross``."""
     kind: str = "chart"
 
 
@@ -128,9 +130,19 @@ SHOWCASES = (
 
 
 def chart(
-    data: ReportData, words: Words, draw: ChartFunction, *needs: str, log_toggle: bool = False, newest: bool = False
+    data: ReportData,
+    words: Words,
+    draw: ChartFunction,
+    *needs: str,
+    log_toggle: bool = False,
+    cost_toggle: bool = False,
+    newest: bool = False,
+    sample: Callable[[ReportData], pd.DataFrame] | None = None,
 ) -> Chart | Note:
-    """Draw a chart over the months (``newest``: the last one) of its first table, or say which of the tables it needs has no rows."""
+    """Draw a chart, or say which of the tables it needs has no rows.
+
+    Its sample is the months of its first table (``newest``: the last one), or of what ``sample`` makes of the data.
+    """
     for table in needs:
         if data.history(table).empty:
             return empty_note(data, words, table)
@@ -138,10 +150,10 @@ def chart(
     figure = draw(data, words)
     if _is_blank(figure):
         return Note(words("page.too_short", chart=words(f"chart.{name}"), month=month_text(data.month)))
-    sample = data.latest(needs[0]) if newest else data.history(needs[0])
-    return _finished(
-        name, words(f"chart.{name}"), words(f"chart.{name}.how"), sample, draw(data, words), words, log_toggle
-    )
+    whole = data.latest if newest else data.history
+    shown = whole(needs[0]) if sample is None else sample(data)
+    made = _finished(name, words(f"chart.{name}"), words(f"chart.{name}.how"), shown, figure, words)
+    return replace(made, log_toggle=log_toggle, cost_toggle=cost_toggle)
 
 
 def table(data: ReportData, words: Words, make: Callable[[ReportData, Words], Sheet], *needs: str) -> Table | Note:
@@ -175,9 +187,7 @@ def _is_blank(figure: go.Figure) -> bool:
     return True
 
 
-def _finished(
-    name: str, title: str, how: str, sample: pd.DataFrame, figure: go.Figure, words: Words, log_toggle: bool = False
-) -> Chart:
+def _finished(name: str, title: str, how: str, sample: pd.DataFrame, figure: go.Figure, words: Words) -> Chart:
     # inside a script element only "<" can end it or open a comment
     text = str(figure.to_json()).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return Chart(
@@ -187,7 +197,6 @@ def _finished(
         words("sample.source", sample=sample_text(sample, words)),
         text,
         int(figure.layout.height),
-        log_toggle,
     )
 
 
@@ -224,6 +233,11 @@ def now(data: ReportData, words: Words) -> list[Block]:
         _fact_sheet("facts", words("now.facts", count=len(stated)), stated, order, words),
         _fact_sheet("all_facts", words("now.all_facts", count=len(facts)), facts, order, words),
     ))  # fmt: skip
+    quarters = where(data.history("quarters"), language=words.language)
+    if not quarters.empty:
+        last = quarters.iloc[-1]
+        name = f"{pd.Timestamp(last['month']).year}Q{pd.Timestamp(last['month']).quarter}"
+        blocks.append(Note(words("now.quarter", quarter=name, text=str(last["text"]))))
     return blocks
 
 

@@ -21,7 +21,7 @@ SourceKind = Literal["simulated", "real"]
 REQUIRED: dict[str, tuple[str, ...]] = {
     "weights": ("month", "strategy", "style", "target", "weight", "drifted"),
     "books": ("month", "strategy", "turnover", "active_share", "is_equal_weight_clone"),
-    "backtest": ("month", "strategy", "role", "gross_return", "net_return", "net_value", "drawdown"),
+    "backtest": ("month", "strategy", "role", "gross_return", "factor_cost", "book_cost", "net_return", "net_value", "drawdown"),
     "measures": ("month", "strategy", "sample", "cost_bp", "measure", "value", "low", "high", "months"),
     "significance": ("month", "strategy", "baseline", "statistic", "value", "low", "high", "p_value", "trials", "detail"),
     "regimes": ("month", "detector", "regime", "p_slow_bull", "p_bear", "p_range", "months_in_regime"),
@@ -34,13 +34,19 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "index": ("month", "close", "ret"),
     "expert_weights": ("month", "expert", "weight"),
     "forecast_scores": ("month", "expert", "style", "months", "r2_out_of_sample", "hit_rate", "rank_correlation", "clark_west_t", "clark_west_p", "coverage"),
+    "confidence_set": ("month", "loss", "statistic", "expert", "p_value", "in_set"),
     "forecasts": ("month", "style", "mean", "low", "high"),
     "narratives": ("month", "language", "text", "sentences", "source", "reason"),
+    "quarters": ("month", "language", "text"),
     "facts": ("month", "fact_id", "kind", "subject", "measure", "value", "label", "unit", "precision", "as_of", "source_column", "source_month"),
     "quarantine": ("month", "table_name", "rule", "severity"),
     "ingestions": ("month", "source", "table_name", "rows", "quarantined", "warnings", "source_version"),
     "trials": ("month", "trial_id", "strategy", "configuration", "months", "sharpe"),
+    "attribution": ("month", "strategy", "effect", "style", "regime", "value"),
+    "decay": ("month", "factor", "horizon", "rank_ic"),
     "stock_measures": ("month", "strategy", "portfolio", "measure", "value", "low", "high", "months"),
+    "stock_significance": ("month", "strategy", "portfolio", "baseline", "statistic", "value", "low", "high", "p_value", "trials"),
+    "sensitivity": ("month", "axis", "value", "is_default", "trial_id", "months", "sharpe", "baseline_sharpe", "difference", "low", "high", "active_share", "turnover"),
 }  # fmt: skip
 """Columns the report reads of each table; more columns do no harm."""
 
@@ -70,6 +76,10 @@ class Measure:
     low: float | None
     high: float | None
     months: int
+
+
+def _without_rows(name: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=pd.Index(REQUIRED[name]))
 
 
 MeasureKey = tuple[str, str, float, str]
@@ -126,9 +136,17 @@ class ReportData:
     quarantine: pd.DataFrame
     ingestions: pd.DataFrame
     trials: pd.DataFrame
-    stock_measures: pd.DataFrame = field(
-        default_factory=lambda: pd.DataFrame(columns=pd.Index(REQUIRED["stock_measures"]))
+    stock_measures: pd.DataFrame = field(default_factory=lambda: _without_rows("stock_measures"))
+    stock_significance: pd.DataFrame = field(default_factory=lambda: _without_rows("stock_significance"))
+    attribution: pd.DataFrame = field(default_factory=lambda: _without_rows("attribution"))
+    decay: pd.DataFrame = field(default_factory=lambda: _without_rows("decay"))
+    confidence_set: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=pd.Index(REQUIRED["confidence_set"]))
     )
+    sensitivity: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=pd.Index(REQUIRED["sensitivity"])))
+    """Cells of a sensitivity study of these very results; no rows where there was none."""
+    quarters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=pd.Index(REQUIRED["quarters"])))
+    """Texts of whole quarters, by their last month; ``narratives`` and ``facts`` are those of months."""
     _histories: dict[str, pd.DataFrame] = field(init=False, repr=False, default_factory=dict[str, pd.DataFrame])
     _measures: dict[MeasureKey, Measure] = field(init=False, repr=False, default_factory=dict["MeasureKey", "Measure"])
 
@@ -201,14 +219,20 @@ class ReportData:
         )
 
     def trial_count(self) -> int:
-        """Configurations ever evaluated up to the report's month: the number the deflated Sharpe ratio was deflated by."""
+        """Configurations ever evaluated up to the report's month: the number the deflated Sharpe ratio was deflated by.
+
+        Ways of trading them as stocks are no further configurations of the books judged here.
+        """
         counted = [number(value) for value in self.latest("significance")["trials"]]
-        stored = int(self.history("trials")["trial_id"].nunique())
+        trials = self.history("trials")
+        own = where(trials, kind=("book", "cell")) if "kind" in trials else trials
+        stored = int(own["trial_id"].nunique())
         return max([stored, *(int(value) for value in counted if value is not None)])
 
 
 _BOOK_ORDER = (
-    "rotation", "softmax_mixture", "softmax_network", "equal_weight", "rule_based", "risk_parity", "factor_momentum",
+    "rotation", "softmax_mixture", "softmax_network", "mean_variance", "inverse_volatility", "decision_focused",
+    "equal_weight", "rule_based", "risk_parity", "factor_momentum",
     *(f"only_{style}" for style in STYLES),
 )  # fmt: skip
 

@@ -31,6 +31,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "action.copied": ("Copied", "已复制"),
     "action.csv": ("CSV", "CSV"),
     "action.log": ("Log axis", "对数轴"),
+    "action.gross": ("Before costs", "费前"),
     "list.join": (", ", "、"),
     "nav.verdict": ("Verdict", "结论"),
     "nav.now": ("Now", "当前"),
@@ -40,6 +41,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "nav.styles": ("Styles", "风格"),
     "nav.forecasts": ("Forecasts", "预测"),
     "nav.costs": ("Costs", "成本"),
+    "nav.attribution": ("Attribution", "归因"),
     "nav.showcase": ("Three periods", "三个时期"),
     "nav.coverage": ("Data", "数据"),
     "nav.settings": ("Settings", "设置"),
@@ -51,6 +53,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "section.styles": ("The five styles", "五个风格"),
     "section.forecasts": ("Forecasts against outcomes", "预测与实际"),
     "section.costs": ("Costs, years, regimes", "成本、年份、状态"),
+    "section.attribution": ("Where the excess came from", "超额从何而来"),
     "section.showcase": ("Three periods, month by month", "三个时期，逐月对照"),
     "section.coverage": ("Data coverage and quality", "数据覆盖与质量"),
     "section.settings": ("Settings, versions, trials", "设置、版本、试验"),
@@ -60,6 +63,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{regime}，第 {months} 个月，滤波概率 {probability}",
     ),
     "now.narrative": ("In words", "文字说明"),
+    "now.quarter": ("The last whole quarter, {quarter}: {text}", "最近一个完整季度 {quarter}：{text}"),
     "now.no_narrative": ("No text was written for {month} in this language.", "{month} 没有本语言的文字。"),
     "now.written_by.template": ("Written by the template from the facts below.", "由模板根据下列事实写成。"),
     "now.written_by.llm": (
@@ -83,9 +87,9 @@ PHRASES: dict[str, tuple[str, str]] = {
     "showcase.text": ("Text", "文字"),
     "table.headline": ("Strategy and baselines, net of {cost} bp", "策略与基准，扣除 {cost} 个基点成本"),
     "table.headline.how": (
-        "Sharpe and information ratio with their 95 % stationary-bootstrap intervals; the oracle sees the future and is an "
+        "Sharpe and information ratio with their 95% stationary-bootstrap intervals; the oracle sees the future and is an "
         "upper bound. {trials} configurations were ever evaluated.",
-        "夏普与信息比率附 95 % 平稳自助法区间；先知组合看得见未来，只是上界。共评估过 {trials} 种配置。",
+        "夏普与信息比率附 95% 平稳自助法区间；先知组合看得见未来，只是上界。共评估过 {trials} 种配置。",
     ),
     "table.forecast": ("The same, only months with an active forecast", "同上，仅含有主动预测的月份"),
     "table.forecast.how": (
@@ -127,8 +131,10 @@ PHRASES: dict[str, tuple[str, str]] = {
     "table.forecast_scores": ("Quality of the forecasts, out of sample", "预测质量（样本外）"),
     "table.forecast_scores.how": (
         "R² against the expanding mean (Campbell-Thompson 2008): below 0 is worse than the mean. p by Clark-West (2007), "
-        "one-sided. Coverage should be near 80 %.",
-        "R² 以扩展均值为参照（Campbell-Thompson 2008）：小于 0 即不如均值。p 值用 Clark-West（2007），单侧。覆盖率应接近 80 %。",
+        "one-sided. Coverage should be near 80%. Set p: model confidence set (Hansen, Lunde & Nason 2011) by the squared error of "
+        "differences between styles; a forecaster with p above 0.10 belongs to the 90% set, that is, it cannot be told from the best.",
+        "R² 以扩展均值为参照（Campbell-Thompson 2008）：小于 0 即不如均值。p 值用 Clark-West（2007），单侧。覆盖率应接近 80%。"
+        "置信集 p：按风格间差异的平方误差求模型置信集（Hansen、Lunde 与 Nason 2011）；p 大于 0.10 者在 90% 集合内，即与最优者无法区分。",
     ),
     "table.forecast_styles": ("The mixture, style by style", "混合预测，逐风格"),
     "table.forecast_styles.how": ("The same measures for the mixture only.", "同样的指标，仅限混合预测。"),
@@ -136,30 +142,59 @@ PHRASES: dict[str, tuple[str, str]] = {
     "table.stock_level.how": (
         "The composite score of each book's style weights, traded by the month in a cash account: lots, price limits, suspensions, "
         "fees of the date, dividends and their tax, a cap on the share of the day's volume. The short leg is on paper and pays a "
-        "lending fee. The index is a price index, so the excess over it contains the dividends. Capacity: net value up to which 95 % "
+        "lending fee. The index is a price index, so the excess over it contains the dividends. Capacity: net value up to which 95% "
         "of the ordered money stays within the volume cap on its first day.",
         "由各组合风格权重得到的综合得分，按月在现金账户中交易：整手、涨跌停、停牌、当时的税费、分红及红利税、成交量占比上限。空头仅为账面，并计融券费。"
-        "指数为价格指数，相对指数的超额含分红。容量：首日 95 % 的委托金额仍在成交量上限之内的最大净值。",
+        "指数为价格指数，相对指数的超额含分红。容量：首日 95% 的委托金额仍在成交量上限之内的最大净值。",
     ),
+    "table.stock_significance": ("How sure: the stock-level books", "股票层面的显著性"),
+    "table.stock_significance.how": (
+        "Each book of the rotation's weights against equal weight traded as the same portfolio, over {months} months. Every trial counts: "
+        "{trials} configurations of weights and ways of trading them as stocks. Deflated is the excess alone, because the net return of a long-only book is mostly "
+        "the market's; p is two-sided, adjusted over the portfolios.",
+        "轮动权重的每个组合对比以同样方式交易的等权，共 {months} 个月。计入全部试验：{trials} 种权重配置与股票交易方式。"
+        "只对超额做去膨胀，因为纯多头的净收益主要来自市场；p 值为双侧，按组合数校正。",
+    ),
+    "trial.cell": ("grid cell", "网格单元"),
+    "trial.stock_book": ("as stocks", "股票层面"),
     "stock.book": ("{portfolio}, {strategy}", "{portfolio}，{strategy}"),
     "stock.long_only": ("Top group", "首组多头"),
     "stock.long_short": ("Long less short group", "首组减末组"),
     "stock.index_tilt": ("Tilted index", "指数倾斜"),
+    "stock.index_enhanced": ("Enhanced index", "指数增强"),
     "stock.annualised_return": ("Net return p.a.", "年化净收益"),
     "stock.volatility": ("Volatility p.a.", "年化波动"),
-    "stock.sharpe": ("Sharpe [95 %]", "夏普 [95 %]"),
+    "stock.sharpe": ("Sharpe [95%]", "夏普 [95%]"),
     "stock.max_drawdown": ("Max drawdown", "最大回撤"),
     "stock.turnover": ("Turnover p.m.", "月换手"),
     "stock.cost_drag": ("Cost p.a.", "年化成本"),
     "stock.excess_to_index": ("Excess over index p.a.", "对指数年超额"),
-    "stock.information_ratio": ("IR to index [95 %]", "对指数信息比率 [95 %]"),
-    "stock.excess_to_equal_weight": ("Excess over equal weight p.a. [95 %]", "对等权年超额 [95 %]"),
+    "stock.information_ratio": ("IR to index [95%]", "对指数信息比率 [95%]"),
+    "stock.excess_to_equal_weight": ("Excess over equal weight p.a. [95%]", "对等权年超额 [95%]"),
     "stock.unfilled": ("Never filled", "未成交"),
     "stock.capacity": ("Capacity, million CNY", "容量（百万元）"),
     "table.costs": ("Return and Sharpe ratio at each cost", "各成本水平下的收益与夏普"),
     "table.costs.how": (
         "Costs are charged on turnover between styles and on turnover inside each style's long-short book.",
         "成本同时计入风格之间的换手与每个风格多空组合内部的换手。",
+    ),
+    "table.cost_kinds": ("Two kinds of cost, a year", "两类成本（每年）"),
+    "table.cost_kinds.how": (
+        "At {cost} bp: trading between styles, and rebalancing inside each style's long-short book, which many studies leave out.",
+        "按 {cost} 个基点：风格之间的交易，以及每个风格多空组合内部的再平衡（许多研究忽略后者）。",
+    ),
+    "table.attribution": ("By decision and style, % a year", "按决策与风格，年化 %"),
+    "table.attribution.how": (
+        "Mean monthly effect × 12. Forecast: what unscaled forecasts would have added over equal weight; risk scaling: from there to the "
+        "book's target; inertia and limits: from the target to the weights held; costs: those of equal weight less the book's. Over "
+        "{months} months the sum differs from the backtest's own excess by {gap} at most in any month; shown figures are rounded.",
+        "月度效应均值 × 12。预测：未缩放的预测相对等权的贡献；风险缩放：由此到组合目标权重；惯性与限制：由目标到实际持有权重；"
+        "成本：等权成本减本组合成本。{months} 个月中，任一月四项之和与回测超额之差不超过 {gap}；所示数字已四舍五入。",
+    ),
+    "table.attribution_regimes": ("By regime, % a year", "按市场状态，年化 %"),
+    "table.attribution_regimes.how": (
+        "Part of the yearly excess earned in the months of each regime, the one known at the close before; the rows add up to the total.",
+        "各状态（上月收盘时可知）月份对年化超额的贡献；各行相加即为合计。",
     ),
     "table.by_regime": ("By regime", "按市场状态"),
     "table.by_regime.how": (
@@ -196,7 +231,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "head.role": ("Role", "角色"),
     "head.against": ("Against", "对照"),
     "head.statistic": ("Test", "检验"),
-    "head.value": ("Value [95 %]", "数值 [95 %]"),
+    "head.value": ("Value [95%]", "数值 [95%]"),
     "head.p": ("p", "p 值"),
     "head.trials": ("Trials", "试验数"),
     "head.method": ("Method", "方法"),
@@ -206,7 +241,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "head.labelling": ("Labels", "标注"),
     "head.months": ("Months", "月数"),
     "head.mean": ("Mean per month", "月均"),
-    "head.mean_interval": ("Mean per month [95 %]", "月均 [95 %]"),
+    "head.mean_interval": ("Mean per month [95%]", "月均 [95%]"),
     "head.t": ("t", "t 值"),
     "head.sharpe": ("Sharpe", "夏普"),
     "head.hit_rate": ("Hit rate", "胜率"),
@@ -222,16 +257,22 @@ PHRASES: dict[str, tuple[str, str]] = {
     "head.hindsight_p": ("Adjusted p, hindsight", "校正 p 值（事后）"),
     "head.hac_p": ("p, HAC", "p 值（HAC）"),
     "head.bootstrap_p": ("p, bootstrap", "p 值（自助法）"),
-    "head.difference": ("Difference [95 %]", "差 [95 %]"),
+    "head.difference": ("Difference [95%]", "差 [95%]"),
     "head.expert": ("Forecaster", "预测器"),
     "head.r2": ("R² out of sample", "样本外 R²"),
     "head.rank_correlation": ("Rank correlation", "秩相关"),
     "head.clark_west": ("Clark-West t", "Clark-West t"),
-    "head.coverage": ("Coverage of 80 %", "80 % 区间覆盖"),
+    "head.coverage": ("Coverage of 80%", "80% 区间覆盖"),
+    "head.confidence_set": ("Set p", "置信集 p"),
     "head.cost": ("Cost", "成本"),
     "head.annualised_return_of": ("{book}: return p.a.", "{book}：年化收益"),
     "head.total_return_of": ("{book}: return", "{book}：收益"),
     "head.sharpe_of": ("{book}: Sharpe", "{book}：夏普"),
+    "head.factor_cost": ("Between styles", "风格之间"),
+    "head.book_cost": ("Inside the styles", "风格内部"),
+    "head.all_costs": ("Both", "合计"),
+    "head.decision": ("Decision", "决策"),
+    "head.all_styles": ("All styles", "全部风格"),
     "head.year": ("Year", "年份"),
     "head.table": ("Table", "表"),
     "head.rule": ("Rule", "规则"),
@@ -256,8 +297,8 @@ PHRASES: dict[str, tuple[str, str]] = {
     "head.read_from": ("Read from", "读自"),
     "chart.sharpe_intervals": ("Sharpe ratios and how far they can be trusted", "夏普比率及其可信程度"),
     "chart.sharpe_intervals.how": (
-        "Dots are estimates after costs, bars their 95 % intervals; where bars overlap widely the sample cannot tell the books apart. The oracle is left out.",
-        "点为费后估计，线段为 95 % 区间；区间大幅重叠时，样本无法区分优劣。不含先知组合。",
+        "Dots are estimates after costs, bars their 95% intervals; where bars overlap widely the sample cannot tell the books apart. The oracle is left out.",
+        "点为费后估计，线段为 95% 区间；区间大幅重叠时，样本无法区分优劣。不含先知组合。",
     ),
     "chart.weights_now": ("Weights from now on", "当前权重"),
     "chart.weights_now.how": (
@@ -266,8 +307,9 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "chart.net_value": ("Growth of 1", "净值"),
     "chart.net_value.how": (
-        "On the log axis equal slopes are equal growth rates; the gap between the solid and the dotted dark line is cost. Click a name to show or hide it.",
-        "对数轴上斜率相同即增速相同；深色实线与点线之间的差距是成本。点击名称可显示或隐藏。",
+        "After costs; on the log axis equal slopes are equal growth rates, and the gap between the solid and the dotted dark line is cost. "
+        "Click a name to show or hide it, “Before costs” for all books without costs.",
+        "费后净值；对数轴上斜率相同即增速相同，深色实线与点线之间的差距是成本。点击名称可显示或隐藏，点击“费前”看各组合不计成本的净值。",
     ),
     "chart.drawdown": ("Drawdown", "回撤"),
     "chart.drawdown.how": (
@@ -296,8 +338,8 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "chart.regime_heatmap_filtered": ("Style returns by regime, known at the time", "各状态下的风格收益（当时可知）"),
     "chart.regime_heatmap_filtered.how": (
-        "Mean long-short return per month, its 95 % interval and the number of months; bold where the interval excludes 0.",
-        "月均多空收益、95 % 区间与月数；区间不含 0 者加粗。",
+        "Mean long-short return per month, its 95% interval and the number of months; bold where the interval excludes 0.",
+        "月均多空收益、95% 区间与月数；区间不含 0 者加粗。",
     ),
     "chart.regime_heatmap_in_sample": ("The same with hindsight", "同上（事后标注）"),
     "chart.regime_heatmap_in_sample.how": (
@@ -326,8 +368,35 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "chart.forecast_outcomes": ("Forecasts against outcomes", "预测与实际"),
     "chart.forecast_outcomes.how": (
-        "Each dot is a style in a month. If forecasts were calibrated, the dark line would follow the dashed one.",
-        "每点为某风格某月。若预测校准良好，深色线应与虚线重合。",
+        "Each dot is a style in a month with a forecast other than 0. Mind the two scales: forecasts are small against what happens.",
+        "每点为某风格某月（预测不为 0）。注意两轴刻度：预测远小于实际波动。",
+    ),
+    "chart.forecast_calibration": ("Calibration of the forecasts", "预测的校准"),
+    "chart.forecast_calibration.how": (
+        "Forecasts sorted into fifths: mean forecast across, mean outcome up, bars the 95% interval with the styles of a month free to "
+        "move together. Calibrated forecasts lie on the dashed line; a flat line says the size of a forecast tells nothing.",
+        "预测按大小分为五组：横轴为平均预测，纵轴为平均实际，线段为 95% 区间（允许同月各风格相关）。校准良好则落在虚线上；水平则说明预测大小没有信息。",
+    ),
+    "chart.forecast_hit_rate": ("Hit rate by year", "各年方向命中率"),
+    "chart.forecast_hit_rate.how": (
+        "Share of forecasts with the right sign and its 95% interval, were all independent; the dashed line is a coin's 50%.",
+        "预测方向正确的比例及 95% 区间（假设相互独立）；虚线为掷硬币的 50%。",
+    ),
+    "chart.forecast_coverage": ("Do the forecast intervals hold?", "预测区间是否可靠？"),
+    "chart.forecast_coverage.how": (
+        "Share of outcomes inside the forecast's own interval by year; the dashed line is what it should be. Below it the intervals are too narrow.",
+        "各年实际落在预测区间内的比例；虚线为应有水平，低于它说明区间过窄。",
+    ),
+    "chart.ic_decay": ("How long a score keeps telling", "得分的信息能保持多久"),
+    "chart.ic_decay.how": (
+        "Rank correlation of a score with the return of one single month, by how old the score is by then; filled dots have |t| ≥ 1.96 "
+        "(Newey-West). About one in twenty would be filled by chance.",
+        "得分与某一单月收益的秩相关，按得分届时的月龄；实心点 |t| ≥ 1.96（Newey-West）。纯属偶然时约二十分之一为实心。",
+    ),
+    "chart.attribution_paths": ("Excess over equal weight, decision by decision", "对等权的超额，逐项决策"),
+    "chart.attribution_paths.how": (
+        "Running sums of the monthly effects in percentage points; the dark line is their sum, the net excess over equal weight.",
+        "月度效应的累计（百分点）；深色线为四项之和，即对等权的净超额。",
     ),
     "chart.cost_sensitivity": ("Sharpe ratio at each cost", "各成本水平下的夏普比率"),
     "chart.cost_sensitivity.how": (
@@ -352,5 +421,49 @@ PHRASES: dict[str, tuple[str, str]] = {
     "chart.data_coverage.how": (
         "Full colour is the table's usual number of rows or more; pale is fewer, blank none.",
         "满色为该表通常行数或更多；浅色为偏少，空白为没有。",
+    ),
+    "nav.sensitivity": ("Sensitivity", "敏感性"),
+    "section.sensitivity": ("Had the choices been others", "若选择有所不同"),
+    "sensitivity.none": (
+        "Not studied for these results. The command rotation study sensitivity changes one choice at a time and writes this report anew.",
+        "尚未针对本结果做敏感性研究。命令 rotation study sensitivity 每次只改动一项选择，并重写本报告。",
+    ),
+    "sensitivity.default": ("in use", "当前设置"),
+    "sensitivity.score": ("Score", "得分"),
+    "sensitivity.tilt": ("Tilt κ", "偏离 κ"),
+    "sensitivity.temperature": ("Softmax book, τ", "softmax 组合 τ"),
+    "sensitivity.inertia": ("Softmax book, α", "softmax 组合 α"),
+    "sensitivity.cost": ("Cost, bp", "成本（基点）"),
+    "sensitivity.lag": ("Lag", "滞后"),
+    "sensitivity.groups": ("Groups", "分组数"),
+    "sensitivity.universe": ("Universe", "股票池"),
+    "sensitivity.start": ("First month", "起始月"),
+    "sensitivity.one_session": ("one session", "一个交易日"),
+    "sensitivity.one_month": ("one month", "一个月"),
+    "sensitivity.no_lag": ("none", "无"),
+    "head.axis": ("Changed", "改动"),
+    "head.net_sharpe": ("Sharpe, net", "净夏普"),
+    "head.equal_weight_sharpe": ("Equal weight", "等权"),
+    "head.active_share": ("Active share", "主动份额"),
+    "head.turnover_year": ("Turnover p.a.", "年换手"),
+    "chart.sensitivity_intervals": (
+        "Sharpe ratio minus that of equal weight, one choice changed at a time",
+        "每次改动一项选择：夏普比率减等权",
+    ),
+    "chart.sensitivity_intervals.how": (
+        "Net of costs, with 95% intervals of the studentised bootstrap; diamonds are the settings in use. Cells share most of "
+        "their months, so that they are no independent confirmations.",
+        "扣除成本，附学生化自助法 95% 区间；菱形为当前设置。各格大部分月份相同，不能视为独立的印证。",
+    ),
+    "axis.difference": ("Sharpe ratio minus that of equal weight, a year", "夏普比率减等权（年化）"),
+    "table.sensitivity": ("Every cell", "全部各格"),
+    "table.sensitivity.how": (
+        "Of {cells} distinct cells the settings in use rank {rank} by the difference; {positive} are above 0, the intervals of "
+        "{significant} lie above 0 and of {worse} below. Differences range from {smallest} to {largest}, median {median}. Every "
+        "cell is a trial and deflates the verdict. A lag of one session: the style weights change one session after the "
+        "month end; of one month: they are set from last month's forecasts.",
+        "在 {cells} 个不同的格中，当前设置按差值排第 {rank}；{positive} 个大于 0，{significant} 个区间全在 0 之上，{worse} 个全在 0 之下。"
+        "差值介于 {smallest} 与 {largest} 之间，中位数 {median}。每一格都计为一次试验，并用于结论的去膨胀。"
+        "滞后一个交易日：风格权重在月末后晚一个交易日调整；滞后一个月：用上月的预测设定权重。",
     ),
 }

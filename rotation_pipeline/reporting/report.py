@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-from rotation_pipeline.reporting import charts, sheets
+from rotation_pipeline.reporting import attribution, charts, sheets
+from rotation_pipeline.reporting import sensitivity as cells
 from rotation_pipeline.reporting.blocks import (
     Block,
     Chart,
@@ -27,7 +28,7 @@ from rotation_pipeline.reporting.data import ReportData
 from rotation_pipeline.reporting.formats import month_text
 from rotation_pipeline.reporting.frames import where
 from rotation_pipeline.reporting.palette import DARK
-from rotation_pipeline.reporting.stock_level import stock_level
+from rotation_pipeline.reporting.stock_level import stock_level, stock_significance
 from rotation_pipeline.reporting.words import Words
 
 BUNDLE = "plotly-cartesian.min.js"
@@ -54,7 +55,7 @@ def render_report(data: ReportData, language: str = "en") -> str:
         loader=PackageLoader("rotation_pipeline.reporting", "templates"),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    shared = {"dark": DARK, "words": {key: words(f"action.{key}") for key in ("copy", "copied", "csv", "log")}}
+    shared = {"dark": DARK, "words": {key: words(f"action.{key}") for key in ("copy", "copied")}}
     own = data.history("backtest")
     return environment.get_template("report.html.j2").render(
         words=words,
@@ -82,7 +83,7 @@ def sections(data: ReportData, words: Words) -> list[Section]:
     """The page's parts in order, the verdict first."""
     built: list[tuple[str, list[Block]]] = [
         ("verdict", _verdict(data, words)),
-        ("now", [*now(data, words), chart(data, words, charts.weights_now, "weights", newest=True)]),
+        ("now", [chart(data, words, charts.weights_now, "weights", newest=True), *now(data, words)]),
         ("performance", _performance(data, words)),
         (
             "weights",
@@ -92,6 +93,8 @@ def sections(data: ReportData, words: Words) -> list[Section]:
         ("styles", _styles(data, words)),
         ("forecasts", _forecasts(data, words)),
         ("costs", _costs(data, words)),
+        ("attribution", _attribution(data, words)),
+        ("sensitivity", _sensitivity(data, words)),
         ("showcase", showcases(data, words)),
         ("coverage", _coverage(data, words)),
         (
@@ -123,10 +126,11 @@ def _verdict(data: ReportData, words: Words) -> list[Block]:
 
 def _performance(data: ReportData, words: Words) -> list[Block]:
     return [
-        chart(data, words, charts.net_value, "backtest", log_toggle=True),
+        chart(data, words, charts.net_value, "backtest", log_toggle=True, cost_toggle=True),
         chart(data, words, charts.drawdown, "backtest"),
         chart(data, words, charts.rolling_sharpe, "backtest"),
         table(data, words, stock_level, "stock_measures"),
+        table(data, words, stock_significance, "stock_significance"),
     ]
 
 
@@ -150,15 +154,22 @@ def _styles(data: ReportData, words: Words) -> list[Block]:
         chart(data, words, charts.style_cumulative, "longshort", log_toggle=True),
         chart(data, words, charts.quantile_bars, "groups"),
         table(data, words, sheets.factor_summary, "factor_summary"),
+        chart(data, words, charts.ic_decay, "decay"),
         table(data, words, sheets.raw_summary, "factor_summary"),
     ]
 
 
 def _forecasts(data: ReportData, words: Words) -> list[Block]:
+    pairs = ("forecasts", "longshort")
     return [
         table(data, words, sheets.forecast_scores, "forecast_scores"),
         table(data, words, sheets.forecast_styles, "forecast_scores"),
-        chart(data, words, charts.forecast_outcomes, "forecasts", "longshort"),
+        chart(data, words, charts.forecast_outcomes, *pairs, sample=charts.spoken_pairs),
+        chart(data, words, charts.forecast_calibration, *pairs, sample=charts.spoken_pairs),
+        _side(
+            chart(data, words, charts.forecast_hit_rate, *pairs, sample=charts.spoken_pairs),
+            chart(data, words, charts.forecast_coverage, *pairs, sample=charts.interval_pairs),
+        ),
         chart(data, words, charts.expert_weights, "expert_weights"),
     ]
 
@@ -167,9 +178,28 @@ def _costs(data: ReportData, words: Words) -> list[Block]:
     return [
         chart(data, words, charts.cost_sensitivity, "backtest", "measures"),
         table(data, words, sheets.costs, "measures"),
+        table(data, words, sheets.cost_kinds, "backtest"),
         table(data, words, sheets.by_regime, "measures"),
         chart(data, words, charts.yearly_excess, "backtest", "measures"),
         table(data, words, sheets.by_year, "measures"),
+    ]
+
+
+def _attribution(data: ReportData, words: Words) -> list[Block]:
+    return [
+        chart(data, words, charts.attribution_paths, "attribution"),
+        table(data, words, attribution.by_decision, "attribution"),
+        table(data, words, attribution.by_regime, "attribution"),
+    ]
+
+
+def _sensitivity(data: ReportData, words: Words) -> list[Block]:
+    """The study of these results, or how to run it."""
+    if data.history("sensitivity").empty:
+        return [Note(words("sensitivity.none"))]
+    return [
+        chart(data, words, charts.sensitivity_intervals, "sensitivity"),
+        table(data, words, cells.sensitivity, "sensitivity"),
     ]
 
 

@@ -21,7 +21,7 @@ from rotation_pipeline.reporting.formats import (
     plain,
     probability,
 )
-from rotation_pipeline.reporting.frames import labels, number, records, where
+from rotation_pipeline.reporting.frames import floats, labels, number, records, where
 from rotation_pipeline.reporting.words import Words
 
 RATIOS = ("sharpe", "sortino", "calmar", "information_ratio", "skew")
@@ -253,8 +253,14 @@ def forecast_scores(data: ReportData, words: Words) -> Sheet:
     rows = data.latest("forecast_scores")
     pooled = where(rows, style="ALL")
     order = sorted(records(pooled), key=lambda row: row["expert"] != "mixture")
-    cells = [[Cell(words(f"expert.{row['expert']}")), *_scores(row)] for row in order]
-    heads = [Head(words("head.expert"), numeric=False), *(Head(words(f"head.{key}")) for key in SCORE_KEYS)]
+    inside = records(where(data.latest("confidence_set"), loss="relative_squared_error", statistic="T_max"))
+    sets = {str(row["expert"]): row["p_value"] for row in inside}
+    cells = [
+        [Cell(words(f"expert.{row['expert']}")), *_scores(row), Cell(probability(sets.get(str(row["expert"]))))]
+        for row in order
+    ]
+    keys = (*SCORE_KEYS, "confidence_set")
+    heads = [Head(words("head.expert"), numeric=False), *(Head(words(f"head.{key}")) for key in keys)]
     marked = frozenset(place for place, row in enumerate(order) if row["expert"] == "mixture")
     return Sheet(
         "forecast_scores",
@@ -293,6 +299,21 @@ def costs(data: ReportData, words: Words) -> Sheet:
     marked = frozenset(place for place, level in enumerate(levels) if level == data.cost_bp)
     heads = [Head(words("head.cost"), numeric=False), *_pair_heads(data, words, "annualised_return")]
     return Sheet("costs", words("table.costs"), words("table.costs.how"), heads, rows, marked=marked)
+
+
+def cost_kinds(data: ReportData, words: Words) -> Sheet:
+    """What each book pays a year for trading between styles and inside the styles' long-short books."""
+    rows = data.history("backtest")
+    heads = [Head(words("head.book"), numeric=False)]
+    heads += [Head(words(f"head.{key}")) for key in ("factor_cost", "book_cost", "all_costs", "months")]
+    cells: list[list[Cell]] = []
+    for book in data.strategies():
+        own = where(rows, strategy=book)
+        between, inside = (12.0 * float(floats(own, name).mean()) for name in ("factor_cost", "book_cost"))
+        paid = [Cell(percent(cost, 2)) for cost in (between, inside, between + inside)]
+        cells.append([Cell(words(f"book.{book}")), *paid, Cell(str(len(own)))])
+    name, how = words("table.cost_kinds"), words("table.cost_kinds.how", cost=plain(data.cost_bp, 0))
+    return Sheet("cost_kinds", name, how, heads, cells, folded=True, marked=frozenset({0}))
 
 
 def by_regime(data: ReportData, words: Words) -> Sheet:
@@ -376,6 +397,11 @@ def ingestions(data: ReportData, words: Words) -> Sheet:
     return Sheet("ingestions", words("table.ingestions"), words("table.ingestions.how"), heads, cells)
 
 
+def _trial_kind(kind: object, words: Words) -> str:
+    """What a trial is, where it is no book of the factor-level backtest."""
+    return words(f"trial.{kind}") if kind in ("cell", "stock_book") else ""
+
+
 def trials(data: ReportData, words: Words) -> Sheet:
     """Every configuration ever evaluated, at its last evaluation."""
     rows = data.history("trials").drop_duplicates("trial_id", keep="last").sort_values(["strategy", "trial_id"])
@@ -388,7 +414,7 @@ def trials(data: ReportData, words: Words) -> Sheet:
     cells = [
         [
             Cell(str(row["trial_id"])[:12]),
-            Cell(words.named("book", str(row["strategy"]))),
+            Cell(words.named("book", str(row["strategy"])), _trial_kind(row.get("kind"), words)),
             Cell(count(row["months"])),
             Cell(plain(row["sharpe"], 3)),
             Cell(str(row["configuration"])),

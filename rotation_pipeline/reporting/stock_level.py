@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from rotation_pipeline.backtest.stock_level.tables import STOCK_STRATEGIES
 from rotation_pipeline.backtest.stock_level.targets import PORTFOLIOS
 from rotation_pipeline.reporting.data import Measure, ReportData
-from rotation_pipeline.reporting.formats import UNKNOWN, interval, percent, plain
-from rotation_pipeline.reporting.frames import floats, labels, number
+from rotation_pipeline.reporting.formats import UNKNOWN, interval, percent, plain, probability
+from rotation_pipeline.reporting.frames import floats, labels, number, records
 from rotation_pipeline.reporting.sheets import Cell, Head, Sheet
 from rotation_pipeline.reporting.words import Words
 
@@ -36,6 +36,41 @@ def stock_level(data: ReportData, words: Words) -> Sheet:
         for title, cells, months in _books(data.latest("stock_measures"), words)
     ]
     return Sheet("stock_level", words("table.stock_level"), words("table.stock_level.how"), heads, rows)
+
+
+SURE = (
+    "excess_return", "sharpe_difference_bootstrap", "sharpe_difference_adjusted", "probabilistic_sharpe", "deflated_sharpe",
+)  # fmt: skip
+"""Statistics shown, in this order."""
+
+
+def stock_significance(data: ReportData, words: Words) -> Sheet:
+    """The rotation's stock-level books against equal weight traded in the same way."""
+    rows = [row for row in records(data.latest("stock_significance")) if row["baseline"] == "equal_weight"]
+    found = {(str(row["portfolio"]), str(row["statistic"])): row for row in rows}
+    counts = [number(row["trials"]) for row in rows]
+    trials = max((int(count) for count in counts if count is not None), default=0)
+    measured = floats(data.latest("stock_measures"), "months").astype(int).tolist()
+    heads = [Head(words("head.book"), numeric=False), *(Head(words(f"statistic.{name}")) for name in SURE)]
+    cells: list[list[Cell]] = []
+    for portfolio in PORTFOLIOS:
+        own = {name: found[portfolio, name] for name in SURE if (portfolio, name) in found}
+        if own:
+            cells.append([Cell(words(f"stock.{portfolio}")), *(_sure(name, own.get(name)) for name in SURE)])
+    how = words("table.stock_significance.how", months=max(measured, default=0), trials=trials)
+    return Sheet("stock_significance", words("table.stock_significance"), how, heads, cells)
+
+
+def _sure(name: str, row: Mapping[str, object] | None) -> Cell:
+    if row is None:
+        return Cell(UNKNOWN)
+    if name == "sharpe_difference_adjusted":
+        return Cell(probability(row["p_value"]))
+    value, low, high = (number(row[part]) for part in ("value", "low", "high"))
+    if name == "excess_return":
+        aside = "" if low is None or high is None else f"[{plain(100.0 * low)}, {plain(100.0 * high)}]"
+        return Cell(UNKNOWN if value is None else percent(value, 2), aside)
+    return Cell(plain(value), interval(Measure(None, low, high, 0)))
 
 
 def stock_level_text(measures: pd.DataFrame, language: str = "en") -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -75,4 +75,17 @@ class Downloads(Protocol):
 
     def refused(self) -> dict[str, str]:
         """Canonical tables it won't deliver, and why; known before anything is fetched."""
+        ...
+
+
+@runtime_checkable
+class AsksAgain(Protocol):
+    """A source that keeps what it downloaded and can ask once more, beside it."""
+
+    def again(self) -> Source:
+        """The same source with an empty folder of its own, to ask once more for what was fetched before."""
+        ...
+
+    def adopt(self, other: Any) -> None:  # another store of the same class
+        """Take over what another folder of the same source holds, in place of its own."""
         ...

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from rotation_pipeline.market.calendar import add_months, month_last_day, month_start
+from rotation_pipeline.market.calendar import consecutive, month_last_day, month_start
 from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.sanity import (
     FINDING_SCHEMA,
@@ -57,7 +57,7 @@ def ingest_months(
     options = options or SanityOptions()
     wanted = sorted(set(months))
     _check_request(source, wanted)
-    parts = [_ingest_run(source, run, fetched_at, options) for run in _runs(wanted)]
+    parts = [_ingest_run(source, run, fetched_at, options) for run in consecutive(wanted)]
     if len(parts) == 1:
         return parts[0]
     return Ingestion(
@@ -86,17 +86,6 @@ def _check_request(source: Source, months: list[date]) -> None:
         raise SourceError(
             f"source {source.name} does not serve {', '.join(missing)}, which the pipeline can't do without; add it to the source (files: TABLE.parquet, or [TABLE] file = … in mapping.toml)"
         )
-
-
-def _runs(months: list[date]) -> list[list[date]]:
-    """Ascending months → runs without a gap."""
-    runs: list[list[date]] = []
-    for month in months:
-        if runs and add_months(runs[-1][-1], 1) == month:
-            runs[-1].append(month)
-        else:
-            runs.append([month])
-    return runs
 
 
 def _ingest_run(source: Source, months: list[date], fetched_at: datetime, options: SanityOptions) -> Ingestion:

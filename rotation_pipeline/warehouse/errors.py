@@ -33,6 +33,10 @@ class StaleResults(WarehouseError):
     """Stored results that do not belong together: no report and no verdict is made of them."""
 
 
+class RestatedSource(WarehouseError):
+    """A source delivers other rows for months stored before; they are taken over on command only."""
+
+
 class DiskFull(WarehouseError):
     """No space left; nothing was changed."""
 

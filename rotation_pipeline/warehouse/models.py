@@ -7,7 +7,8 @@ What it reads, and from which column each of its columns comes, is parsed from t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -38,6 +39,8 @@ class SqlModel:
     parameters: tuple[str, ...]
     back: int | None = 0
     """Months before ``$month_from`` the query reads, parsed from its ``$month_from - INTERVAL n MONTH``; None: all."""
+    backs: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
+    """The same by table, each from the SELECTs that read it."""
 
     @property
     def is_view(self) -> bool:
@@ -114,7 +117,9 @@ def read_model(path: Path) -> SqlModel:
     )
     if names != declared:
         raise ModelError(f"{path.name}: the query selects {names}, the head declares {declared}")
-    return SqlModel(table, query, path, tuple(reads), tuple(parameters), _months_back(path, tree))
+    return SqlModel(
+        table, query, path, tuple(reads), tuple(parameters), _months_back(path, tree), _backs(path, tree, reads)
+    )
 
 
 def _months_back(path: Path, tree: exp.Expr) -> int | None:
@@ -130,6 +135,24 @@ def _months_back(path: Path, tree: exp.Expr) -> int | None:
     before = [comparison.expression for comparison in tree.find_all(exp.LT, exp.LTE)]
     before += [comparison.this for comparison in tree.find_all(exp.GT, exp.GTE)]
     return None if any(_has_month_from(bound) for bound in before) else max(found)
+
+
+def _backs(path: Path, tree: exp.Expr, reads: Sequence[str]) -> dict[str, int | None]:
+    """Months back by table read: of each SELECT with the table in its own FROM or JOIN, what that SELECT itself says.
+
+    A SELECT that names no window of its own is joined on a month of another that does, and reads no month before it.
+    """
+    found: dict[str, int | None] = dict.fromkeys(reads, 0)
+    for node in tree.find_all(exp.Table):
+        select, name = node.find_ancestor(exp.Select), f"{node.db}.{node.name}"
+        if select is None or name not in found:
+            continue
+        said = select.copy()
+        for inner in list(said.find_all(exp.Subquery, exp.With)):
+            inner.pop()  # it speaks for itself
+        months, before = _months_back(path, said), found[name]
+        found[name] = None if months is None or before is None else max(months, before)
+    return found
 
 
 def _has_month_from(tree: exp.Expr) -> bool:

@@ -34,6 +34,7 @@ from rotation_pipeline.warehouse.errors import (
     WarehouseError,
 )
 from rotation_pipeline.warehouse.models import SqlModel, sql_models
+from rotation_pipeline.warehouse.replaced import kept_tables, settle_stale, taken_over
 from rotation_pipeline.warehouse.schemas import RUN_ID, create_statement, definition, polars_schema
 
 Frame = pl.DataFrame | pd.DataFrame
@@ -97,6 +98,9 @@ class Warehouse:
         self.path = path
         self.read_only = read_only
         self._lock = threading.RLock()
+        self._open = False
+        # DuckDB's own bar would go into pipes as well; how far a run is, the command line says
+        connection.execute("SET enable_progress_bar = false")
         if read_only:
             self._check_layout()
         else:
@@ -187,9 +191,13 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Generator[None]:
-        """All or nothing. A full disk raises :class:`DiskFull` after everything was rolled back."""
+        """All or nothing; inside another one, part of it. A full disk raises :class:`DiskFull` after the rollback."""
         with self._lock:
+            if self._open:
+                yield
+                return
             self.execute("BEGIN")
+            self._open = True
             try:
                 yield
                 self.execute("COMMIT")
@@ -205,6 +213,8 @@ class Warehouse:
                         f"no space left beside {self.path}; nothing was changed. Free some space and run again"
                     ) from error
                 raise
+            finally:
+                self._open = False
 
     def write(
         self,
@@ -234,6 +244,7 @@ class Warehouse:
             try:
                 with self.transaction():
                     for name, frame in rows.items():
+                        settle_stale(self, name, months)
                         self._replace(table_named(name), incoming[name], frame.columns, months)
                     if execution is not None:
                         self._log(run_id, execution, {name: frame.height for name, frame in rows.items()}, months)
@@ -308,7 +319,7 @@ class Warehouse:
             parameters.extend(values)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         keys = order if order is not None else [stored_name(table.column(key)) for key in table.key]
-        rows = table.full_name if as_of is None else f"({as_of_query(name, as_of)}) AS stood"
+        rows = table.full_name if as_of is None else f"({as_of_query(name, as_of, kept_tables(self))}) AS stood"
         query = f"SELECT {', '.join(chosen)} FROM {rows}{where}"
         if keys:
             query += f" ORDER BY {', '.join(keys)}"
@@ -377,11 +388,11 @@ class Warehouse:
             rows = self.execute(f"SELECT DISTINCT month FROM {name} ORDER BY month")
         return [row[0] for row in rows]
 
-    def count(self, name: str) -> int:
-        """Rows of the table."""
+    def count(self, name: str, first: date = date.min, last: date = date.max) -> int:
+        """Rows of the table, of the months ``first..last``."""
         table_named(name)
         with self._reading():
-            return int(self.execute(f"SELECT count(*) FROM {name}")[0][0])
+            return int(self.execute(f"SELECT count(*) FROM {name} WHERE month BETWEEN ? AND ?", [first, last])[0][0])
 
     def require(self, name: str, months: Sequence[date], remedy: str) -> None:
         """Raise :class:`MissingPartition` naming the table and the first of ``months`` it has no rows of."""
@@ -455,14 +466,15 @@ class Warehouse:
         return {name: (place, run_id) for name, place, run_id in logged}
 
     def restated(self, run_ids: Sequence[str], last: date) -> list[tuple[str, str, date]]:
-        """(run, raw table, month up to ``last``) whose rows are others now than those the run read, in order."""
+        """(run, raw table, month up to ``last``) with other rows now than the run read, but by a restatement (``meta.stale``)."""
         found = self.execute(
-            "SELECT r.run_id, r.table_name, r.month FROM meta.run_inputs AS r JOIN raw.ingestions AS i "
+            "SELECT r.run_id, r.table_name, r.month, r.sha256 FROM meta.run_inputs AS r JOIN raw.ingestions AS i "
             "USING (table_name, month) WHERE r.sha256 <> i.sha256 AND r.month <= ? AND list_contains(?, r.run_id) "
             "ORDER BY ALL",
             [last, list(run_ids)],
         )
-        return [(run_id, name, month) for run_id, name, month in found]
+        taken = taken_over(self)
+        return [(run_id, name, month) for run_id, name, month, sha256 in found if (name, month, sha256) not in taken]
 
     def written(self) -> dict[str, dict[date, str]]:
         """By table and month the run that wrote the month last, also where it wrote no rows."""

@@ -77,13 +77,14 @@ def run(
 
 def part(result: AllocationResult, months: list[pd.Timestamp]) -> AllocationResult:
     return AllocationResult(
-        *(f[f["month"].isin(months)].reset_index(drop=True) for f in (result.weights, result.books))
+        *(f[f["month"].isin(months)].reset_index(drop=True) for f in (result.weights, result.books, result.selection))
     )
 
 
 def equal(first: AllocationResult, second: AllocationResult) -> None:
     pd.testing.assert_frame_equal(first.weights, second.weights, check_exact=True)
     pd.testing.assert_frame_equal(first.books, second.books, check_exact=True)
+    pd.testing.assert_frame_equal(first.selection, second.selection, check_exact=True)
 
 
 def until(data: dict[str, Any], month: pd.Timestamp) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def test_units_of_time_stamps_do_not_matter(full: AllocationResult) -> None:
     }
     wide_returns = data["style_returns"].set_axis(data["style_returns"].index.astype("datetime64[us]"))
     before = AllocationResult(
-        *(f.assign(month=f["month"].astype("datetime64[us]")) for f in (full.weights, full.books))
+        *(f.assign(month=f["month"].astype("datetime64[us]")) for f in (full.weights, full.books, full.selection))
     )
     equal(run(MONTHS[12:14], before, **{**data, **coarse, "style_returns": wide_returns}), part(full, MONTHS[12:14]))
 
@@ -167,10 +168,10 @@ def test_missing_months_are_named(full: AllocationResult) -> None:
     with pytest.raises(MissingMonthError, match=r"marts\.weights has no rows for 2020-11"):
         run([MONTHS[13]], gap)
     with pytest.raises(MissingMonthError, match=r"marts\.books .*2020-11"):
-        run([MONTHS[13]], AllocationResult(full.weights, gap.books))
+        run([MONTHS[13]], AllocationResult(full.weights, gap.books, full.selection))
     some = full.weights[~((full.weights["month"] == MONTHS[12]) & (full.weights["strategy"] == "risk_parity"))]
     with pytest.raises(MissingMonthError, match="risk_parity"):
-        run([MONTHS[13]], AllocationResult(some, full.books))
+        run([MONTHS[13]], AllocationResult(some, full.books, full.selection))
     data = inputs()
     with pytest.raises(MissingMonthError, match=r"marts\.forecasts has no rows for 2021-01"):
         run(MONTHS, **{**data, "forecasts": data["forecasts"][data["forecasts"]["month"] != MONTHS[14]]})

@@ -15,6 +15,7 @@ from rotation_pipeline.factors.styles import STYLES
 
 MONTHS = list(pd.date_range("2016-11-01", periods=50, freq="MS"))
 FIRST = MONTHS[0]
+SERIES = (*STRATEGIES, *BASELINES, "oracle", "index")
 QUICK = BacktestOptions(resamples=200)
 TRIAL_SETTINGS = {name: {"allocation": {"book": name}, "seed": 7} for name in STRATEGIES}
 

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotation_pipeline.allocation.frames import MissingMonthError
-from rotation_pipeline.allocation.options import AllocationOptions
+from rotation_pipeline.allocation.options import AllocationOptions, BookKind
+from rotation_pipeline.allocation.states import State, View
+from rotation_pipeline.allocation.strategies import strategy
 from rotation_pipeline.allocation.tables import STRATEGIES
 from rotation_pipeline.allocation.unscaled import unscaled_target, unscaled_targets
 from rotation_pipeline.backtest.decomposition import attribution_table, decompose_excess
@@ -40,7 +42,9 @@ def world() -> tuple[pd.DataFrame, ...]:
     )
     experts = forecasts.assign(expert="network_lstm")
     regimes = pd.DataFrame({"month": MONTHS[3:], "regime": ["bear", "range"] * 23 + ["bear"]})
-    return held, unscaled_targets(forecasts, experts, OPTIONS), styles, rows, regimes
+    wide = styles.pivot(index="month", columns="factor", values="long_short")
+    aimed = unscaled_targets(forecasts, experts, OPTIONS, weights=held, style_returns=wide)
+    return held, aimed, styles, rows, regimes
 
 
 @pytest.fixture(scope="module")
@@ -110,18 +114,37 @@ def test_effects_are_exact_and_each_is_its_own(
     assert not decompose_excess(equal, equal, equal, equal, earned, free, free).any()
 
 
-@settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 9999), kind=st.sampled_from(["anchored", "softmax"]))
-def test_the_unscaled_target_is_the_books_own_under_the_raw_score(seed: int, kind: str) -> None:
-    from rotation_pipeline.allocation.books import View, _strategy
+def state(mean: np.ndarray, volatility: np.ndarray, returns: np.ndarray) -> State:
+    view = View(mean, np.full(5, 0.01), volatility)
+    return State(MONTHS[0], view, view, returns, np.nan, np.zeros(0), np.nan, np.full(5, np.nan))
 
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 9999),
+    kind=st.sampled_from(["anchored", "softmax", "mean_variance", "inverse_volatility", "decision_focused"]),
+)
+def test_the_unscaled_target_is_the_books_own_where_risk_says_nothing(seed: int, kind: BookKind) -> None:
     random = np.random.default_rng(seed)
-    mean, error, volatility = random.normal(0, 0.01, 5), np.full(5, 0.01), random.uniform(0.02, 0.06, 5)
-    raw = replace(OPTIONS, score_form="raw")
-    own = _strategy(kind, View(mean, error, volatility), np.zeros((3, 5)), np.full(5, 0.2), np.full(5, 0.2), raw)
-    found = unscaled_target(kind, mean, error, volatility, OPTIONS)
-    assert found.tolist() == own.target.tolist()
-    flat = _strategy(kind, View(mean, error, np.full(5, 0.03)), np.zeros((3, 5)), None, None, OPTIONS)
-    assert flat.target == pytest.approx(found, abs=1e-12)  # equal risks scale nothing
-    nothing = unscaled_target(kind, np.full(5, np.nan), error, volatility, OPTIONS)
-    assert nothing.tolist() == [0.2] * 5
+    mean, volatility = random.normal(0, 0.01, 5), random.uniform(0.02, 0.06, 5)
+    own, equal, past = random.dirichlet(np.ones(5)), np.full(5, 0.2), random.normal(0.0, 0.03, (40, 5))
+    found = unscaled_target(kind, state(mean, volatility, past), OPTIONS, own)
+    if kind in ("anchored", "softmax"):
+        raw = replace(OPTIONS, score_form="raw")
+        assert found.tolist() == strategy(kind, state(mean, volatility, past), equal, equal, raw).target.tolist()
+        flat = strategy(kind, state(mean, np.full(5, 0.03), past), None, None, OPTIONS)
+        assert flat.target == pytest.approx(found, abs=1e-12)  # equal risks scale nothing
+    if kind == "mean_variance":  # equal risks that do not go together: every sign pattern once
+        signs = np.array([[1 - 2 * (row >> k & 1) for k in range(5)] for row in range(32)], dtype=np.float64)
+        flat = strategy(kind, state(mean, volatility, 0.03 * signs), None, None, OPTIONS)
+        assert flat.target == pytest.approx(
+            unscaled_target(kind, state(mean, volatility, 0.03 * signs), OPTIONS, own), abs=1e-9
+        )
+        assert np.abs(found - equal).max() > 0.0
+    if kind == "inverse_volatility":
+        assert found.tolist() == equal.tolist()
+    if kind == "decision_focused":
+        assert found.tolist() == own.tolist()
+    elif kind != "inverse_volatility":
+        nothing = unscaled_target(kind, state(np.full(5, np.nan), volatility, past), OPTIONS, own)
+        assert nothing.tolist() == equal.tolist()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from backtest_world import FIRST, MONTHS, QUICK, backtest, index_returns, longshort, weights
+from backtest_world import FIRST, MONTHS, QUICK, SERIES, backtest, index_returns, longshort, weights
 from pydantic import TypeAdapter, ValidationError
 
 from rotation_pipeline.allocation.frames import MissingMonthError
@@ -15,7 +15,7 @@ from rotation_pipeline.allocation.inertia import TotalLossError
 from rotation_pipeline.allocation.tables import BASELINES, STRATEGIES, WEIGHTS
 from rotation_pipeline.backtest.factor_level import oracle_weights, role, run_backtest
 from rotation_pipeline.backtest.options import BacktestOptions
-from rotation_pipeline.backtest.tables import BACKTEST, SERIES
+from rotation_pipeline.backtest.tables import BACKTEST
 from rotation_pipeline.factors.styles import STYLES
 
 

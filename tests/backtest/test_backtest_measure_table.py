@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from backtest_world import FORECAST_MONTHS, MONTHS, QUICK, backtest, regimes
+from backtest_world import FORECAST_MONTHS, MONTHS, QUICK, SERIES, backtest, regimes
 
 from rotation_pipeline.allocation.frames import MissingMonthError, month_before
 from rotation_pipeline.backtest import measures as m
 from rotation_pipeline.backtest.history import read_history
 from rotation_pipeline.backtest.measure_table import INTERVAL_MEASURES, MEASURE_NAMES, PATH_MEASURES, measure_table
 from rotation_pipeline.backtest.resampling import resampled_moments, stationary_months
-from rotation_pipeline.backtest.tables import MEASURES, SERIES
+from rotation_pipeline.backtest.tables import MEASURES
 
 AS_OF = [MONTHS[0], MONTHS[1], MONTHS[5], MONTHS[30], MONTHS[45]]
 KEY = list(MEASURES.key)

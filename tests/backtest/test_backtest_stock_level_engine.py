@@ -17,10 +17,10 @@ from rotation_pipeline.allocation.frames import MissingMonthError
 from rotation_pipeline.backtest.options import BacktestOptions
 from rotation_pipeline.backtest.stock_level.account import opened
 from rotation_pipeline.backtest.stock_level.engine import (
-    BOOKS,
     ReconciliationError,
     StockInputs,
     StockResult,
+    books_of,
     reconcile,
     run_stock_level,
 )
@@ -44,7 +44,8 @@ def cut(inputs: StockInputs, last: date, first: date | None = None) -> StockInpu
     keep = pl.col("month") <= last
     if first is not None:
         keep = keep & (pl.col("month") >= first)
-    return StockInputs(**{name: getattr(inputs, name).filter(keep) for name in StockInputs.__slots__})
+    frames = {name: getattr(inputs, name) for name in StockInputs.__slots__}
+    return StockInputs(**{name: frame if frame is None else frame.filter(keep) for name, frame in frames.items()})
 
 
 @pytest.mark.parametrize("place", range(len(world.MONTHS)))
@@ -118,7 +119,17 @@ def test_a_ledger_that_does_not_add_up_is_refused() -> None:
     ledger[:, LEDGER.index("cash")] = 100_000
     none = np.zeros(0, dtype=np.int64)
     target = build_target("long_only", signal(np.zeros((0, 5))), np.full(5, 0.2), StockLevelOptions())
-    ran = Ran(BOOKS[0], ledger, np.zeros((0, 12), dtype=np.int64), none, none, none, target, account, account.net_value)
+    ran = Ran(
+        ("rotation", "long_only"),
+        ledger,
+        np.zeros((0, 12), dtype=np.int64),
+        none,
+        none,
+        none,
+        target,
+        account,
+        account.net_value,
+    )
     reconcile(ran, account, none)
     ledger[1, LEDGER.index("commission")] = 1
     with pytest.raises(ReconciliationError, match="session 1"):
@@ -227,7 +238,7 @@ def test_measures_of_a_month_are_the_same_with_later_ones() -> None:
 def test_measures_say_what_the_ledger_says() -> None:
     rows = measured([world.MONTHS[-1]])
     assert set(rows["measure"]) == set(MEASURE_NAMES)
-    for strategy, portfolio in BOOKS:
+    for strategy, portfolio in books_of(world.OPTIONS):
         own = rows.filter((pl.col("strategy") == strategy) & (pl.col("portfolio") == portfolio))
         value = dict(zip(own["measure"], own["value"], strict=True))
         book = (

@@ -19,7 +19,7 @@ from rotation_pipeline.factors.options import FactorOptions
 from rotation_pipeline.factors.raw import compute_raw_factors
 from rotation_pipeline.factors.returns import LongShortResult, long_short_returns
 from rotation_pipeline.factors.styles import SERIES
-from rotation_pipeline.factors.tables import EVIDENCE, SUMMARY
+from rotation_pipeline.factors.tables import DECAY, EVIDENCE, SUMMARY
 from rotation_pipeline.market.calendar import add_months
 
 OPTIONS = FactorOptions(min_names=10, min_factor_names=5)
@@ -279,3 +279,31 @@ def test_agreement_with_alphalens(
         turnover = performance.quantile_turnover(data["factor_quantile"], quantile)
         got = ours.loc[quantile]["turnover"].to_numpy()
         np.testing.assert_allclose(got, turnover.to_numpy(), atol=1e-12)
+
+
+def test_monthly_decay_averages_to_the_decay_and_begins_with_the_rank_ic(
+    market: Market, exposures: pl.DataFrame, monthly: pd.DataFrame
+) -> None:
+    months = market.months[9:]
+    found = evidence.monthly_decay(exposures, market.bars, months, OPTIONS, market.months[8])
+    assert list(found.columns) == DECAY.column_names
+    first = found[found["horizon"] == 1].set_index(["month", "factor"])["rank_ic"]
+    pd.testing.assert_series_equal(first, monthly.set_index(["month", "factor"])["rank_ic"].loc[first.index])
+    curve = evidence.ic_decay(exposures, market.bars, months, OPTIONS).set_index(["factor", "horizon"])
+    means = found.groupby(["factor", "horizon"])["rank_ic"].agg(["mean", "count"])
+    np.testing.assert_allclose(means["mean"], curve["ic_mean"].loc[means.index], rtol=1e-12)
+    assert (means["count"] == curve["months"].loc[means.index]).all()
+    assert found.groupby("month")["horizon"].max().tolist() == [min(place, 12) for place in range(1, len(months) + 1)]
+
+
+def test_monthly_decay_of_a_month_alone_is_that_of_the_range(market: Market, exposures: pl.DataFrame) -> None:
+    whole = evidence.monthly_decay(exposures, market.bars, market.months[8:], OPTIONS, market.months[8])
+    month = market.months[15]
+    known = exposures.filter(pl.col("month") < month)
+    bars = market.bars.filter(pl.col("day") < add_months(month, 1))
+    alone = evidence.monthly_decay(known, bars, [month], OPTIONS, market.months[8])
+    expected = whole[whole["month"] == pd.Timestamp(month)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, expected, check_exact=True)
+    gap = known.filter(pl.col("month") != market.months[12])
+    with pytest.raises(MissingExposures, match=f"no row for {market.months[12]:%Y-%m}"):
+        evidence.monthly_decay(gap, bars, [month], OPTIONS, market.months[8])

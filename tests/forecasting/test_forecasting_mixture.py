@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting.mixture import interval_half_width, mix
-from rotation_pipeline.forecasting.options import ForecastOptions
+from rotation_pipeline.forecasting.options import ExpertName, ForecastOptions
 from rotation_pipeline.forecasting.tables import EXPERT_WEIGHTS, FORECASTS
+from rotation_pipeline.forecasting.tables import EXPERTS as ALL
 from rotation_pipeline.forecasting.walk_forward import ForecastInputError
 
 EXPERTS = ("zero", "historical_mean", "factor_momentum")
@@ -208,3 +209,41 @@ def test_missing_or_double_rows_are_named() -> None:
         mix(forecasts, returns, [pd.Timestamp("2040-01-01")], OPTIONS)
     with pytest.raises(ForecastInputError, match="style_returns does not"):
         mix(forecasts, returns.iloc[:10], [returns.index[9]], OPTIONS)
+
+
+def crowd(names: tuple[ExpertName, ...], seed: int, size: float) -> tuple[float, float, float]:
+    """(weight of zero, root mean square of the mixture's tilts, largest weight of another) after 120 months in which every
+    expert but zero forecasts noise of ``size``."""
+    rng = np.random.default_rng(seed)
+    index = pd.date_range("2010-01-01", periods=120, freq="MS", name="month")
+    returns = pd.DataFrame(rng.normal(0.0, 0.03, (120, 5)), index, list(STYLES))
+    frames = [
+        pd.DataFrame(
+            {
+                "month": np.repeat(index, 5),
+                "expert": name,
+                "style": list(STYLES) * 120,
+                "mean": np.zeros(600) if name == "zero" else rng.normal(0.0, size, 600),
+                "standard_error": 0.03,
+            }
+        )
+        for name in names
+    ]
+    found = mix(pd.concat(frames), returns, list(index[-6:]), ForecastOptions(experts=names))
+    tilts = found.forecasts.pivot(index="month", columns="style", values="mean")
+    weights = found.expert_weights.set_index(["month", "expert"])["weight"].unstack()
+    tilts = tilts.sub(tilts.mean(axis=1), axis=0)
+    others = weights.drop(columns="zero")
+    return float(weights["zero"].mean()), float(np.sqrt((tilts**2).mean(axis=None))), float(others.max(axis=None))
+
+
+def test_all_experts_at_once_behave_no_worse_than_the_default_ones() -> None:
+    """Where nobody knows anything, ten more experts take next to nothing of the zero tilt and make the tilts smaller, not
+    larger: their errors differ, and so average out."""
+    default = ForecastOptions().experts
+    assert len(ALL) == 17
+    few, many = (np.mean([crowd(names, seed, 0.01) for seed in range(12)], axis=0) for names in (default, ALL))
+    assert many[0] > 0.5
+    assert many[0] > few[0] - 0.05
+    assert many[1] < few[1]
+    assert many[2] < few[2]

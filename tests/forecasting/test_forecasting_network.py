@@ -103,7 +103,7 @@ def test_same_seed_same_bits_and_other_month_other_numbers(encoder: network.Enco
 def test_a_seed_that_stops_or_is_absent_changes_no_other(encoder: network.Encoder) -> None:
     styles, market = learnable(60)
     many = NetworkOptions(
-        **{**SMALL.__dict__, "dropout": 0.2, "seeds": 6, "patience": 1, "epochs": 12, "learning_rate": 0.02}
+        **{**SMALL.__dict__, "dropout": 0.2, "seeds": 6, "patience": 1, "epochs": 30, "learning_rate": 0.02}
     )
     few = NetworkOptions(**{**many.__dict__, "seeds": 2})
     trained = [network.FittedNetworks(encoder, styles, market, 2020, 3, 12, o).trained for o in (many, few)]
@@ -190,3 +190,29 @@ def test_planted_dynamics_are_learnt(encoder: network.Encoder) -> None:
     fitted = network.FittedNetworks(encoder, styles[:230], market[:230], 2020, 3, 12, options)
     made = [fitted.predict(styles[: t + 1], market[: t + 1]).mean[0] for t in range(229, 249)]
     assert np.corrcoef(made, styles[230:250, 0])[0, 1] > 0.6
+
+
+@pytest.mark.parametrize("encoder", network.ENCODERS)
+def test_a_frozen_encoder_stays_and_its_heads_learn(encoder: network.Encoder) -> None:
+    styles, market = learnable(60)
+    options = NetworkOptions(
+        **{**SMALL.__dict__, "learning_rate": 0.02, "weight_decay": 0.5, "patience": 1, "epochs": 12}
+    )
+    elsewhere = network.FittedNetworks(encoder, *learnable(90), 2021, 1, 12, options)
+    given = elsewhere.encoder_parameters
+    assert given.shape == (3, elsewhere.layout.encoder_count)
+    frozen = network.FittedNetworks(encoder, styles, market, 2020, 3, 12, options, network.Start(given, frozen=True))
+    assert (frozen.trained.best_epoch > 0).all()
+    assert torch.equal(frozen.encoder_parameters, given)
+    tuned = network.FittedNetworks(encoder, styles, market, 2020, 3, 12, options, network.Start(given))
+    assert not torch.equal(tuned.encoder_parameters, given)
+    random = network.FittedNetworks(encoder, styles, market, 2020, 3, 12, options)
+    assert tuned.predict(styles, market).mean.tobytes() != random.predict(styles, market).mean.tobytes()
+    # the heads of a frozen encoder move as those of any network whose encoder gets no gradient: the first losses agree
+    np.testing.assert_array_equal(frozen.trained.losses[0], tuned.trained.losses[0])
+
+
+def test_a_starting_encoder_of_another_shape_is_refused() -> None:
+    styles, market = history()
+    with pytest.raises(ValueError, match=r"starting encoder has shape \(3, 7\), the network needs \(3, \d+\)"):
+        network.FittedNetworks("gru", styles, market, 2020, 3, 12, SMALL, network.Start(torch.zeros(3, 7)))

@@ -162,3 +162,17 @@ def test_early_months_are_null_and_replay_is_exact(made: tuple[pd.DataFrame, pd.
         forecast_scores(forecasts, mixture, changed, [month], OPTIONS),
     ):
         pd.testing.assert_frame_equal(expected, other, check_exact=True)
+
+
+def test_an_experts_interval_is_its_normal_one(made: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]) -> None:
+    forecasts, mixture, styles = made
+    scores = forecast_scores(forecasts, mixture, styles, [styles.index[40]], OPTIONS).set_index(["expert", "style"])
+    outcome = styles.shift(-1).rename_axis(columns="style").stack().rename("outcome").reset_index()
+    for expert in ("factor_momentum", "historical_mean"):
+        rows = forecasts[forecasts["expert"] == expert].merge(outcome, on=["month", "style"])
+        rows = rows[(rows["month"] >= styles.index[19]) & (rows["month"] < styles.index[40])]
+        spread = (rows["outcome"] - rows["mean"]).abs() / rows["standard_error"]
+        inside = spread.le(norm.ppf(0.9))  # a central interval of 80 % ends at the 90 % quantile
+        assert scores.loc[(expert, "ALL"), "coverage"] == pytest.approx(inside.mean())
+        val = rows["style"].eq("VAL").to_numpy()
+        assert scores.loc[(expert, "VAL"), "coverage"] == pytest.approx(inside[val].mean())

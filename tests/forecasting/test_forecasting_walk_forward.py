@@ -8,12 +8,14 @@ import pytest
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting import training_pool
+from rotation_pipeline.forecasting.daily_inputs import DailyInputs
 from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
-from rotation_pipeline.forecasting.tables import EXPERT_FORECASTS, EXPERTS, LATENT, MARKET_FEATURES
+from rotation_pipeline.forecasting.tables import DAILY_FEATURES, EXPERT_FORECASTS, EXPERTS, LATENT, MARKET_FEATURES
 from rotation_pipeline.forecasting.walk_forward import ForecastInputError, expert_forecasts
 
 NETWORKS = NetworkOptions(hidden=8, attention_heads=2, feed_forward=8, head_hidden=4, seeds=2, epochs=4, workers=1)
 OPTIONS = ForecastOptions(min_train_months=30)
+EVERY = ForecastOptions(min_train_months=30, experts=EXPERTS)
 SIMPLE = ForecastOptions(
     min_train_months=30, experts=("zero", "historical_mean", "factor_momentum", "regime_mean", "pooled_ridge")
 )
@@ -26,6 +28,22 @@ def inputs(months: int = 48, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]
     market = pd.DataFrame(rng.normal(size=(months, len(MARKET_FEATURES))), index, list(MARKET_FEATURES))
     market.iloc[:9, 4:] = np.nan
     return styles, market
+
+
+def sessions(styles: pd.DataFrame, seed: int = 1) -> DailyInputs:
+    """Business days of the months of ``styles``."""
+    rng = np.random.default_rng(seed)
+    days = pd.bdate_range(styles.index[0], styles.index[-1] + pd.offsets.MonthEnd())
+    return DailyInputs(
+        pd.DataFrame(rng.normal(0.0, 0.007, (len(days), 5)), days, list(STYLES)),
+        pd.DataFrame(rng.normal(size=(len(days), len(DAILY_FEATURES))), days, list(DAILY_FEATURES)),
+    )
+
+
+def cut(daily: DailyInputs, month: pd.Timestamp) -> DailyInputs:
+    """The sessions up to a month's last."""
+    end = month + pd.offsets.MonthEnd()
+    return DailyInputs(daily.styles.loc[:end], daily.market.loc[:end])
 
 
 def at(frame: pd.DataFrame, month: pd.Timestamp) -> pd.DataFrame:
@@ -51,6 +69,78 @@ def test_month_alone_month_in_range_and_cut_data_give_the_same_bits() -> None:
     assert whole.forecasts["mean"].notna().all()
 
 
+def test_every_expert_gives_the_same_bits_alone_in_a_range_and_from_cut_data() -> None:
+    styles, market = inputs()
+    daily = sessions(styles)
+    months = list(styles.index[43:46])  # August to October: the daily networks of August and September share July's fit
+    month = months[1]
+    networks = NetworkOptions(**{**NETWORKS.__dict__, "daily_lookback": 6, "epochs": 2})
+    whole = expert_forecasts(styles, market, months, EVERY, networks, daily=daily)
+    later_styles, later_market, later_daily = styles.copy(), market.copy(), sessions(styles)
+    later_styles.loc[later_styles.index > month] = 0.5
+    later_market.loc[later_market.index > month] = -7.0
+    for frame in (later_daily.styles, later_daily.market):
+        frame.loc[frame.index > month + pd.offsets.MonthEnd()] = 0.3
+    variants = [
+        expert_forecasts(styles, market, [month], EVERY, networks, daily=daily),
+        expert_forecasts(styles.loc[:month], market.loc[:month], [month], EVERY, networks, daily=cut(daily, month)),
+        expert_forecasts(later_styles, later_market, months, EVERY, networks, daily=later_daily),
+    ]
+    for other in variants:
+        pd.testing.assert_frame_equal(at(whole.forecasts, month), at(other.forecasts, month), check_exact=True)
+        pd.testing.assert_frame_equal(at(whole.latent, month), at(other.latent, month), check_exact=True)
+    assert set(whole.forecasts["expert"]) == set(EXPERTS)
+    assert whole.forecasts[["mean", "standard_error"]].notna().all(axis=None)
+    assert set(whole.latent["expert"]) == {name for name in EXPERTS if name.startswith("network_")}
+    # and the changed future is seen by those whose turn it is
+    last = [at(found.forecasts, months[2]).set_index(["expert", "style"]) for found in (whole, variants[2])]
+    for name in EXPERTS:
+        assert not last[0].loc[name].equals(last[1].loc[name]), name
+
+
+def test_daily_networks_are_refitted_by_their_own_calendar() -> None:
+    styles, market = inputs()
+    daily = sessions(styles)
+    options = ForecastOptions(min_train_months=30, experts=("zero", "network_gru_daily"))
+    networks = NetworkOptions(**{**NETWORKS.__dict__, "daily_lookback": 6, "daily_refit_every": 3})
+    seen: list[tuple[int, int]] = []
+    months = list(styles.index[42:46])  # July to October 2019: fits of July and October
+    found = expert_forecasts(
+        styles, market, months, options, networks, lambda done, total: seen.append((done, total)), daily=daily
+    )
+    assert seen[-1] == (6, 6)
+    own = found.forecasts[found.forecasts["expert"] == "network_gru_daily"]
+    assert len(set(own.groupby("month")["mean"].first())) > 1
+    monthly = NetworkOptions(**{**networks.__dict__, "daily_refit_every": 1})
+    every = expert_forecasts(styles, market, months[:2], options, monthly, daily=daily)
+    pd.testing.assert_frame_equal(at(found.forecasts, months[0]), at(every.forecasts, months[0]), check_exact=True)
+
+
+def test_a_rolling_window_forgets_sessions_too() -> None:
+    styles, market = inputs(60)
+    daily = sessions(styles)
+    experts = ("zero", "jump_model", "network_gru_daily")
+    options = ForecastOptions(window="rolling", rolling_months=36, min_train_months=36, experts=experts)
+    month = [styles.index[-1]]
+    base = expert_forecasts(styles, market, month, options, NETWORKS, daily=daily)
+    daily.styles.iloc[: 24 * 20] += 0.3
+    other = expert_forecasts(styles, market, month, options, NETWORKS, daily=daily)
+    pd.testing.assert_frame_equal(base.forecasts, other.forecasts, check_exact=True)
+
+
+def test_experts_that_look_at_sessions_need_them() -> None:
+    styles, market = inputs()
+    options = ForecastOptions(min_train_months=30, experts=("zero", "jump_model", "network_gru_daily"))
+    with pytest.raises(ForecastInputError, match=r"\['jump_model', 'network_gru_daily'\] look at sessions"):
+        expert_forecasts(styles, market, [styles.index[40]], options, NETWORKS)
+    short = ForecastOptions(min_train_months=12, experts=("zero", "network_lstm_daily"))
+    networks = NetworkOptions(**{**NETWORKS.__dict__, "daily_lookback": 60})
+    with pytest.raises(
+        training_pool.NetworkTrainingError, match=r"network_lstm_daily, 2017-01: .*raise min_train_months"
+    ):
+        expert_forecasts(styles, market, [styles.index[13]], short, networks, daily=sessions(styles))
+
+
 def test_rows_are_complete_sorted_and_null_until_there_is_history() -> None:
     styles, market = inputs()
     styles.iloc[:15, 4] = np.nan
@@ -60,7 +150,7 @@ def test_rows_are_complete_sorted_and_null_until_there_is_history() -> None:
     frame = result.forecasts
     assert list(frame.columns) == EXPERT_FORECASTS.stored_names
     assert list(result.latent.columns) == LATENT.stored_names
-    assert len(frame) == 4 * len(EXPERTS) * 5
+    assert len(frame) == 4 * len(OPTIONS.experts) * 5
     pd.testing.assert_frame_equal(frame, frame.sort_values(list(EXPERT_FORECASTS.key), ignore_index=True))
     early = frame[frame["month"] < months[2]]
     assert early.loc[early["expert"] == "zero", "mean"].eq(0.0).all()

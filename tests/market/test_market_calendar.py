@@ -22,6 +22,7 @@ from rotation_pipeline.market.calendar import (
     months_between,
     next_session,
     parse_month,
+    projected_sessions,
     session_array,
     sessions,
     sessions_since,
@@ -122,3 +123,22 @@ def test_no_warning_leaks() -> None:
     code = "from datetime import date; from rotation_pipeline.market.calendar import sessions; sessions(date(2014,1,1), date(2014,1,31))"
     done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
     assert "Warning" not in done.stderr
+
+
+def test_projected_sessions_follow_the_recorded_ones_inside_their_context_only() -> None:
+    end = calendar_end()
+    recorded = sessions(date(2020, 1, 1), end)
+    until = date(end.year + 16, 12, 31)
+    with projected_sessions(until):
+        assert calendar_end() == until
+        later = sessions(date(2020, 1, 1), until)
+        assert later[: len(recorded)] == recorded
+        assert all(day.weekday() < 5 for day in later)
+        by_year = [sum(day.year == end.year + n for day in later) for n in range(1, 16)]
+        assert min(by_year) >= 240
+        assert max(by_year) <= 250
+        months = months_between(date(end.year + 1, 1, 1), date(end.year + 15, 12, 1))
+        assert min(len(month_sessions(month)) for month in months) >= 13
+    assert calendar_end() == end
+    with pytest.raises(CalendarError):
+        sessions(end, until)

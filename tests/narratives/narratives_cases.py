@@ -9,7 +9,7 @@ from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.narratives.catalogue import CATALOGUE, FACT_IDS, decimals
 from rotation_pipeline.narratives.fact import Fact
 from rotation_pipeline.narratives.history import NarrativeInputs
-from rotation_pipeline.narratives.options import NarrativeOptions
+from rotation_pipeline.narratives.options import NarrativeOptions, Period
 from rotation_pipeline.regimes.names import REGIMES
 
 INDEX_NAMES = (
@@ -25,7 +25,18 @@ SPECIAL = {
     "fraction_per_year": (0.0, 0.0004999, 1.2345),
 }
 NON_NEGATIVE = frozenset(
-    {"probability", "turnover", "factor_cost", "book_cost", "active_share", "weight_spread", "volatility"}
+    {
+        "probability",
+        "turnover",
+        "factor_cost",
+        "book_cost",
+        "active_share",
+        "weight_spread",
+        "volatility",
+        "turnover_q",
+        "factor_cost_q",
+        "book_cost_q",
+    }
 )
 
 
@@ -40,7 +51,11 @@ def random_value(rng: np.random.Generator, unit: str, measure: str) -> float:
     elif unit == "rank":
         return float(rng.integers(1, 6))
     elif unit == "months":
-        return float(rng.integers(0, 200))
+        return (
+            float(rng.integers(1, 4))
+            if measure in ("quarter_months", "regime_months_q")
+            else float(rng.integers(0, 200))
+        )
     elif unit == "percentile":
         return float(rng.integers(0, 23) / 22 * 100)
     else:
@@ -51,16 +66,22 @@ def random_value(rng: np.random.Generator, unit: str, measure: str) -> float:
 
 
 def random_facts(
-    rng: np.random.Generator, options: NarrativeOptions, present: float | None = None, hints: float = 0.3
+    rng: np.random.Generator,
+    options: NarrativeOptions,
+    present: float | None = None,
+    hints: float = 0.3,
+    period: Period = "month",
 ) -> dict[str, Fact]:
-    """Facts of one month: each one there with probability ``present`` (itself random unless given), values unrelated.
+    """Facts of one month or quarter: each one there with probability ``present`` (itself random unless given), values unrelated.
 
     The sample sizes are always there, as :func:`fact_table` promises.
     """
     share = rng.choice([0.0, 0.3, 0.7, 0.9, 1.0]) if present is None else present
     facts: dict[str, Fact] = {}
     for spec in CATALOGUE:
-        always = spec.measure in ("index_months", "style_months", "weight_months")
+        if not spec.belongs(period):
+            continue
+        always = spec.measure in ("index_months", "style_months", "weight_months", "quarter_months")
         chance = hints if spec.kind == "hint" else share
         if not always and rng.random() >= chance:
             continue

@@ -74,9 +74,14 @@ def test_rendering() -> None:
     assert (
         render(GOOD_EN[0][0], FACTS, EN) == "The SSE 50 fell 2.31% this month, and the bear regime has lasted 1 month."
     )
-    assert render(GOOD_ZH[1][0], FACTS, ZH) == "模型持有最多的是动量，权重上调3.1个百分点至25.0%。"
+    assert render(GOOD_ZH[1][0], FACTS, ZH) == "模型权重最高的风格是动量，权重上调3.1个百分点至25.0%。"
     assert render_slot(PERCENTILE, "value", ZH) == "近12个月第64百分位"
     assert render_slot(PERCENTILE, "value", EN) == "the 64th percentile of the last 12 months"
+    for number, zh, en in ((100.0, "近12个月最高水平", "the highest level of the last 12 months"), (0.0, "近12个月最低水平", "the lowest level of the last 12 months")):  # fmt: skip
+        end = fact("index", "volatility_percentile", "percentile", "percentile", 0, number)
+        assert (render_slot(end, "value", ZH), render_slot(end, "value", EN)) == (zh, en)
+    loss = fact("MOM", "forecast", "forecast", "fraction", 2, -0.0123)
+    assert render_slot(loss, "value", ZH) == "−1.23%"  # a minus, not a hyphen
     assert [render_slot(fact("MOM", "weight_rank", "rank", "rank", 0, float(n)), "value", EN) for n in (1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111)] == [
         "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th",
     ]  # fmt: skip
@@ -187,8 +192,9 @@ BAD_TEXTS: tuple[tuple[Language, str, str, str], ...] = (
     ("en", "2.31%", "2.32%", "is not f"),
     ("en", "2.31%", "2.3%", "shows 1 decimals"),
     ("en", "2.31%", "2.310%", "shows 3 decimals"),
-    ("en", "fell 2.31%", "fell -2.31%", "sign beside its direction"),
-    ("en", "8.12%", "-8.12%", "is not f"),
+    ("en", "fell 2.31%", "fell −2.31%", "sign beside its direction"),
+    ("en", "8.12%", "−8.12%", "is not f"),
+    ("en", "8.12%", "-8.12%", "a hyphen for a minus sign"),
     ("en", "8.12%", "+8.12%", "sign it does not need"),
     ("en", "fell", "rose", "the direction before"),
     ("en", "bear", "slow bull", "is not regime"),
@@ -221,7 +227,7 @@ BAD_TEXTS: tuple[tuple[Language, str, str, str], ...] = (
     ("zh", "，权重上调", "，月末未在风格之间调仓，权重随收益自然漂移，权重上调", "does not hold this month"),
     ("zh", "1个月", "1年", "fits 0 facts"),
     ("zh", "上证50", "上证51", "wording"),
-    ("zh", "预测与市场状态之间存在张力", "这一配置与市场状态相符", "does not hold this month"),
+    ("zh", "收益预测与市场状态相左", "这一配置与市场状态相符", "does not hold this month"),
     ("zh", "，权重", "，模型在本月，权重", "states no fact"),
     ("zh", "8.12%", "８.12%", "wording"),
 )

@@ -18,8 +18,9 @@ from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.factors.tables import TABLES as FACTORS
 from rotation_pipeline.forecasting.tables import TABLES as FORECASTING
 from rotation_pipeline.narratives.catalogue import CATALOGUE, FACT_IDS
+from rotation_pipeline.narratives.collecting import compounded, favoured_style, percentile_of_last, ranks
 from rotation_pipeline.narratives.fact import facts_hash
-from rotation_pipeline.narratives.facts import compounded, fact_table, favoured_style, percentile_of_last, ranks
+from rotation_pipeline.narratives.facts import fact_table
 from rotation_pipeline.narratives.history import NarrativeInputError, NarrativeInputs
 from rotation_pipeline.narratives.options import NarrativeOptions
 from rotation_pipeline.narratives.tables import FACT_KINDS, FACTS, SUBJECTS
@@ -30,10 +31,14 @@ OPTIONS = NarrativeOptions()
 MONTHS = pd.date_range("2014-01-01", periods=36, freq="MS")
 INPUTS = market(7, 36)
 TABLE = fact_table(INPUTS, MONTHS, OPTIONS)
+BY_MONTH, BY_QUARTER = (TABLE[TABLE["period"] == period] for period in ("month", "quarter"))
 
 
-def value(month: pd.Timestamp, subject: str, measure: str, table: pd.DataFrame = TABLE) -> float | str | None:
-    rows = table[(table["month"] == month) & (table["fact_id"] == FACT_IDS[subject, measure])]
+def value(
+    month: pd.Timestamp, subject: str, measure: str, table: pd.DataFrame = TABLE, period: str = "month"
+) -> float | str | None:
+    of_period = (table["month"] == month) & (table["period"] == period)
+    rows = table[of_period & (table["fact_id"] == FACT_IDS[subject, measure])]
     if rows.empty:
         return None
     row = rows.iloc[0]
@@ -52,8 +57,8 @@ def changed(name: str, frame: pd.DataFrame) -> NarrativeInputs:
 
 def test_table_is_as_declared() -> None:
     assert list(TABLE.columns) == FACTS.stored_names
-    assert not TABLE.duplicated(["month", "fact_id"]).any()
-    assert TABLE.equals(TABLE.sort_values(["month", "fact_id"], ignore_index=True))
+    assert not TABLE.duplicated(["month", "period", "fact_id"]).any()
+    assert TABLE.equals(TABLE.sort_values(["month", "period", "fact_id"], ignore_index=True))
     for name in ("kind", "subject", "unit"):
         assert set(TABLE[name]) <= set(FACTS.column(name).allowed)
     assert (TABLE["value"].isna() != TABLE["label"].isna()).all()
@@ -79,7 +84,7 @@ def test_every_fact_names_a_column_that_exists_and_a_month_known_by_then() -> No
 def test_ids_follow_kind_and_subject_and_never_move() -> None:
     order = [(FACT_KINDS.index(spec.kind), SUBJECTS.index(spec.subject)) for spec in CATALOGUE]
     assert order == sorted(order)
-    assert list(FACT_IDS.values()) == [f"f{place:02d}" for place in range(1, len(CATALOGUE) + 1)]
+    assert list(FACT_IDS.values()) == [f"f{place:03d}" for place in range(1, len(CATALOGUE) + 1)]
     assert len(TABLE.groupby("fact_id")[["kind", "subject", "measure"]].agg("nunique").query("measure != 1")) == 0
 
 
@@ -125,12 +130,13 @@ def test_a_weight_that_only_moved_with_returns_was_changed_by_nobody() -> None:
         assert value(month, "strategy", "left_to_drift") == "left_to_drift"
         for measure in ("largest_increase", "largest_decrease", *decisions):
             assert value(month, "strategy", measure) is None, (month, measure)
-        zh, en = (told[(told["month"] == month) & (told["language"] == name)]["text"].item() for name in ("zh", "en"))
+        own = told[(told["month"] == month) & (told["period"] == "month")]
+        zh, en = (own[own["language"] == name]["text"].item() for name in ("zh", "en"))
         assert "月末未在风格之间调仓，权重随收益自然漂移" in zh
         assert "the weights are left to drift with returns" in en
         assert not re.search("上调|下调|增配|减配|未作调整", zh)
         assert not re.search("raised|cut|increase|unchanged", en)
-    assert set(TABLE[TABLE["measure"] == "left_to_drift"]["month"]) == set(untraded)
+    assert set(BY_MONTH[BY_MONTH["measure"] == "left_to_drift"]["month"]) == set(untraded)
 
 
 def test_the_first_month_of_weights_has_no_trade() -> None:
@@ -205,13 +211,13 @@ def test_regime_facts_name_the_column_of_the_label() -> None:
         label = hmm.loc[month, "regime"]
         assert value(month, "market", "regime") == label
         assert value(month, "market", "probability") == hmm.loc[month, f"p_{label}"]
-        rows = TABLE[(TABLE["month"] == month) & (TABLE["measure"] == "probability")]
+        rows = BY_MONTH[(BY_MONTH["month"] == month) & (BY_MONTH["measure"] == "probability")]
         assert rows["source_column"].item() == f"marts.regimes.p_{label}"
         earlier = hmm.loc[before, "regime"]
         assert value(month, "market", "previous_regime") == (earlier if earlier != label else None)
         if earlier != label:
             switched += 1
-            rows = TABLE[(TABLE["month"] == month) & (TABLE["measure"] == "previous_regime")]
+            rows = BY_MONTH[(BY_MONTH["month"] == month) & (BY_MONTH["measure"] == "previous_regime")]
             assert rows["source_month"].item() == before
     assert switched > 2
 
@@ -325,7 +331,8 @@ def test_real_index_of_2015() -> None:
     )
     stamps = monthly.index[13:]
     table = fact_table(inputs, stamps, OPTIONS)
-    assert len(narrate(table, stamps, OPTIONS)) == 2 * len(stamps)
+    told = narrate(table, stamps, OPTIONS)
+    assert (told["period"] == "month").sum() == 2 * len(stamps)
     month = pd.Timestamp("2015-06-01")
     expected = monthly.loc[month] / monthly.loc[pd.Timestamp("2015-05-01")] - 1
     assert value(month, "index", "return_1m", table) == pytest.approx(expected, abs=1e-12)

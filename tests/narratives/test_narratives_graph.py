@@ -33,7 +33,7 @@ from rotation_pipeline.warehouse.drafts import StoredDrafts, copy_drafts
 from rotation_pipeline.warehouse.store import Execution, as_stored, open_warehouse
 
 KEY = "sk-canary-55e1a9c3"
-ROWS = 36
+ROWS = 48
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_month_told_by_a_model_among_others_is_replayed_as_it_was_written(copi
     months = sample(copied)
     with serving(Script()) as url:
         rows = tell(with_model(copied, url), months[-1:])
-    assert sources(rows) == {"llm": 2, "template": ROWS - 2}
+    assert sources(rows) == {"llm": 4, "template": ROWS - 4}
     graph = [stage for stage in stages() if stage.name == "narratives"]
     with open_warehouse(copied.database_path, read_only=True, threads=2) as warehouse:
         for used in (copied, with_model(copied, url)):

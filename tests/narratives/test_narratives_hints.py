@@ -8,7 +8,7 @@ import pytest
 
 from rotation_pipeline.narratives.hints import HINTS, OPPOSES, SUITS, Snapshot
 from rotation_pipeline.narratives.options import LANGUAGES, NarrativeOptions
-from rotation_pipeline.narratives.wording_hints import HINT_TEXTS
+from rotation_pipeline.narratives.wording_hints import HINT_TEXTS, QUARTER_TEXTS, hint_texts
 from rotation_pipeline.regimes.names import REGIMES
 
 OPTIONS = NarrativeOptions()
@@ -17,8 +17,8 @@ CASES = {
     "equal_weights": (Snapshot(active_share=0.0099), Snapshot(active_share=0.01)),
     "equal_weight_clone": (Snapshot(is_clone=True), Snapshot(is_clone=False)),
     "left_to_drift": (Snapshot(changes={"MOM": 4e-14}, turnover=9e-16), Snapshot(changes={"MOM": 0.001}, turnover=1e-5)),
-    "turning_defensive": (Snapshot(changes={"VOL": 2.0}, index_drawdown=-0.10), Snapshot(changes={"VOL": 2.0}, index_drawdown=-0.0999)),
-    "trend_reinforced": (Snapshot(changes={"MOM": 2.0}, trend=0.001), Snapshot(changes={"MOM": 2.0}, trend=0.0)),
+    "turning_defensive": (Snapshot(changes={"VOL": 2.0}, tilts={"VOL": 1.1}, index_drawdown=-0.10), Snapshot(changes={"VOL": 2.0}, tilts={"VOL": 1.1}, index_drawdown=-0.0999)),
+    "trend_reinforced": (Snapshot(changes={"MOM": 2.0}, tilts={"MOM": 1.1}, trend=0.001), Snapshot(changes={"MOM": 2.0}, tilts={"MOM": 1.0}, trend=0.001)),
     "trend_faded": (Snapshot(changes={"MOM": -2.0}, trend=-0.001), Snapshot(changes={"MOM": -1.99}, trend=-0.001)),
     "leaving_defence": (Snapshot(changes={"VAL": -2.0}, trend=0.01), Snapshot(changes={"VAL": -2.0, "VOL": 2.0}, trend=0.01)),
     "low_conviction": (Snapshot(active_share=0.05, drifted_active_share=0.08), Snapshot(active_share=0.005, drifted_active_share=0.08)),
@@ -29,6 +29,8 @@ CASES = {
     "tension": (Snapshot(best_forecast="SIZE", regime="bear"), Snapshot(best_forecast="SIZE", regime="slow_bull")),
     "high_turnover": (Snapshot(turnover=0.2), Snapshot(turnover=0.199)),
     "deep_drawdown": (Snapshot(strategy_drawdown=-0.1), Snapshot(strategy_drawdown=-0.099)),
+    "idle_weight": (Snapshot(idle=0.2), Snapshot(idle=0.0)),
+    "at_high": (Snapshot(strategy_drawdown=0.0), Snapshot(strategy_drawdown=-1e-9)),
     "favourite_lost": (Snapshot(previous_favoured="MOM", returns={"MOM": -0.01}), Snapshot(previous_favoured="MOM", returns={"MOM": 0.0})),
     "favourite_paid": (Snapshot(previous_favoured="MOM", returns={"MOM": 0.01}), Snapshot(previous_favoured="MOM", returns={"VAL": 0.01})),
     "regime_changed": (Snapshot(regime="bear", previous_regime="range"), Snapshot(regime="bear", previous_regime="bear")),
@@ -44,6 +46,10 @@ def test_every_hint_has_a_case_and_its_words() -> None:
     texts = [text for pair in HINT_TEXTS.values() for language in LANGUAGES for text in pair[language]]
     assert len(texts) == len(set(texts)) == 4 * len(HINTS)
     assert all(text and not any(char.isdigit() for char in text) for text in texts)
+    assert set(QUARTER_TEXTS) < set(HINT_TEXTS)
+    for language in LANGUAGES:  # of a quarter nothing is said of months
+        for statement, meaning in hint_texts(language, "quarter").values():
+            assert not any(word in statement + meaning for word in ("本月", "上月", "月末", "month"))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -52,6 +58,21 @@ def test_threshold(name: str) -> None:
     assert RULES[name](holds, OPTIONS) is True
     assert RULES[name](fails, OPTIONS) is False
     assert RULES[name](EMPTY, OPTIONS) is False  # what is unknown does not hold
+
+
+@pytest.mark.parametrize("name", ["trend_reinforced", "trend_faded", "turning_defensive", "leaving_defence"])
+def test_bringing_weights_back_to_equal_is_no_view(name: str) -> None:
+    """A weight that drifted away and is restored to equal with all others tells nothing of the trend or of defence."""
+    holds, _ = CASES[name]
+    assert RULES[name](replace(holds, active_share=0.03), OPTIONS)
+    assert not RULES[name](replace(holds, active_share=0.0), OPTIONS)
+
+
+def test_a_style_raised_but_still_below_equal_is_no_tilt_to_it() -> None:
+    for name, style in (("trend_reinforced", "MOM"), ("turning_defensive", "VOL")):
+        holds, _ = CASES[name]
+        assert not RULES[name](replace(holds, tilts={style: 0.9}), OPTIONS)
+        assert not RULES[name](replace(holds, tilts={}), OPTIONS)
 
 
 def test_the_first_month_is_not_left_to_drift() -> None:

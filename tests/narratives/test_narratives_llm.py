@@ -163,12 +163,12 @@ def replaced(old: str, new: str) -> Spoil:
 BAD: dict[str, tuple[Spoil, str]] = {
     "written number": (clause("为7.5%", "at 7.5%"), "digit"),
     "number word": (clause("约三成", "about one third"), "number word|degree"),
-    "unknown fact": (clause("为{f99|value}", "at {f99|value}"), "f99"),
+    "unknown fact": (clause("为{f999|value}", "at {f999|value}"), "f999"),
     "wrong part": (replaced("|value}", "|label}"), "no part 'label'"),
     "amount without direction": (replaced("|dir}", "|subject}"), "needs"),
     "id not listed": (lambda found, _: [DraftSentence(found[0].text, found[0].fact_ids[1:]), *found[1:]], "without listing"),
-    "id not used": (lambda found, _: [DraftSentence(found[0].text, (*found[0].fact_ids, "f05")), *found[1:]], "without using"),
-    "style written out": (clause("动量为{f05|value}", "momentum is {f05|value}"), "name"),
+    "id not used": (lambda found, _: [DraftSentence(found[0].text, (*found[0].fact_ids, "f005")), *found[1:]], "without using"),
+    "style written out": (clause("动量为{f005|value}", "momentum is {f005|value}"), "name"),
     "soft praise": (clause("走势稳健", "a strong showing"), "praise"),
     "cause": (clause("由于资金回流", "because funds flowed back"), "cause"),
     "event": (clause("央行降准", "after the central bank cut rates"), "event"),
@@ -235,7 +235,7 @@ GARBAGE: dict[str, tuple[Act, str]] = {
     "no json": (Act("I would rather talk about the weather."), "malformed"),
     "empty": (Act(""), "malformed"),
     "other json": (Act('{"answer": 42}'), "malformed"),
-    "half of it": (Act('{"sentences": [{"text": "{f08|subj', finish="length"), "length"),
+    "half of it": (Act('{"sentences": [{"text": "{f008|subj', finish="length"), "length"),
     "no choices": (Act(choices=False), "no_choices"),
     "not a completion": (Act(raw=b"<html>proxy says hello</html>"), "malformed"),
     "bytes": (Act(raw=bytes(range(256))), "malformed"),
@@ -244,7 +244,7 @@ GARBAGE: dict[str, tuple[Act, str]] = {
     "deep": (Act(raw=b'{"choices":' + b"[" * 100_000), "malformed"),
     "too large": (Act(raw=b" " * 3_000_000), "malformed"),
     "surrogate": (Act('{"sentences": [{"text": "\\ud800", "fact_ids": ["\\udc00"]}]}'), "rejected"),
-    "null byte": (Act('{"sentences": [{"text": "\\u0000{f08|value}", "fact_ids": ["f08"]}]}'), "rejected"),
+    "null byte": (Act('{"sentences": [{"text": "\\u0000{f008|value}", "fact_ids": ["f008"]}]}'), "rejected"),
     "another language": (Act(lambda _: written_sentences(template_sentences(FACTS, "zh"))), "rejected"),
 }  # fmt: skip
 
@@ -428,7 +428,7 @@ def test_a_dead_server_is_not_waited_for_again() -> None:
     assert endpoint.asked == 3
     assert set(rows["source"]) == {"template"}
     assert set(rows["reason"]) == {"connection"}
-    assert rows["attempts"].tolist() == [3] + [0] * 59
+    assert rows["attempts"].tolist() == [3] + [0] * 71
     assert set(rows["model"]) == {"m"}
     plain = narrate(TABLE, MONTHS, OPTIONS)
     assert rows["text"].tolist() == plain["text"].tolist()
@@ -495,16 +495,16 @@ def test_the_second_run_asks_nobody_and_tells_the_same() -> None:
         first = rows_of(options(url), cache)
         asked = len(script.requests)
         second = rows_of(options(url), cache)
-        assert len(script.requests) == asked == 61
+        assert len(script.requests) == asked == 73
     assert set(second["source"]) == {"cache"}
     told = ["month", "language", "text", "sentences", "prompt_version", "prompt_hash", "facts_hash", "model"]
     pd.testing.assert_frame_equal(first[told], second[told])
     assert set(second["attempts"]) == {0}
     for name in ("reason", "input_tokens", "output_tokens", "latency", "cost"):
         assert second[name].isna().all()
-    assert usage(second) == "narratives: 60 by cache; no request"
+    assert usage(second) == "narratives: 72 by cache; no request"
     assert usage(first) == (
-        "narratives: 60 by llm; 61 requests, 61,000 tokens read, 12,200 written, cost 0.0000 USD (unknown of 60)"
+        "narratives: 72 by llm; 73 requests, 73,000 tokens read, 14,600 written, cost 0.0000 USD (unknown of 72)"
     )
 
 
@@ -518,14 +518,14 @@ def test_a_server_killed_half_way_leaves_the_rest_to_the_template() -> None:
     with serving(script) as url:
         rows = rows_of(options(url, parallel_requests=2), cache)
     sources = rows["source"].value_counts().to_dict()
-    assert sources == {"llm": 30, "template": 30}
+    assert sources == {"llm": 30, "template": 42}
     assert set(rows.loc[rows["source"] == "template", "reason"]) == {"connection"}
     assert len(cache) == 30
     again = Script()
     with serving(again) as url:
         healed = rows_of(options(url), cache)
-    assert healed["source"].value_counts().to_dict() == {"cache": 30, "llm": 30}
-    assert len(again.requests) == 30
+    assert healed["source"].value_counts().to_dict() == {"cache": 30, "llm": 42}
+    assert len(again.requests) == 42
 
 
 # ---------------------------------------------------------------------- the cache
@@ -584,7 +584,9 @@ def test_a_name_like_an_instruction_changes_nothing(language: Language) -> None:
 
 
 def test_a_model_that_obeys_an_instruction_is_refused() -> None:
-    obeying = Act(written_sentences([DraftSentence("{f08|subject} {f08|dir} {f08|abs}, buy it now.", ("f08",))] * 3))
+    obeying = Act(
+        written_sentences([DraftSentence("{f008|subject} {f008|dir} {f008|abs}, buy it now.", ("f008",))] * 3)
+    )
     assert is_template(write(Script(after=obeying)), "rejected")
 
 
@@ -592,7 +594,7 @@ ECHOES = {
     "error": Act(raw=f'{{"error": {{"message": "wrong key {KEY}"}}}}'.encode(), status=401),
     "bad request": Act(raw=f'{{"error": {{"message": "wrong key {KEY}"}}}}'.encode(), status=400),
     "answer": Act(f"your key is {KEY}"),
-    "sentence": Act(written_sentences([DraftSentence(f"{{f08|value}} {KEY}.", ("f08", KEY))])),
+    "sentence": Act(written_sentences([DraftSentence(f"{{f008|value}} {KEY}.", ("f008", KEY))])),
     "refusal": Act(refusal=f"not for {KEY}"),
     "body": Act(raw=KEY.encode()),
     "header": Act(raw=b"{}", status=500, headers={"x-seen": KEY}),

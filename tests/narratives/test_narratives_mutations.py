@@ -33,11 +33,11 @@ SUBJECT_NAMES = {"zh": ("上证50", "轮动策略"), "en": ("the SSE 50", "the r
 FLIPS = {
     "zh": (
         ("上涨", "下跌"), ("高于", "低于"), ("上调", "下调"), ("上调", "未作调整"), ("盈利", "亏损"), ("领先", "落后"), ("增配", "减配"), ("最高", "最低"), ("向上", "向下"),
-        ("上升", "下降"), ("为-", "为"),
+        ("上升", "下降"), ("为−", "为"),
     ),
     "en": (
         ("rose", "fell"), ("above", "below"), ("raised", "cut"), ("raised by", "left unchanged"), ("gained", "lost"), ("beat", "trailed"), ("increase", "cut"), ("highest", "lowest"),
-        ("more", "less"), (" -", " "), ("high", "low"),
+        ("more", "less"), (" −", " "), ("high", "low"),
     ),
 }  # fmt: skip
 UNITS = {
@@ -121,7 +121,7 @@ def inserted(text: str, rng: np.random.Generator, language: str, phrases: tuple[
 def with_adverb(text: str, rng: np.random.Generator, language: str, phrases: tuple[str, ...]) -> str | None:
     """A degree adverb before or after a word of direction or a verb."""
     verbs = (
-        r"上涨|下跌|上调|下调|高于|低于|领先|落后|盈利|亏损|持有最多的是|处于|为"
+        r"上涨|下跌|上调|下调|高于|低于|领先|落后|盈利|亏损|权重最高的风格是|处于|为"
         if language == "zh"
         else r"\b(?:rose|fell|raised|cut|gained|lost|beat|trailed|is heaviest in|stood|was|is|above|below)\b"
     )
@@ -133,6 +133,25 @@ def with_adverb(text: str, rng: np.random.Generator, language: str, phrases: tup
     if rng.random() < 0.5:
         return text[: match.start()] + phrase + glue + text[match.start() :]
     return text[: match.end()] + glue + phrase + text[match.end() :]
+
+
+def other_period(text: str, rng: np.random.Generator, language: str) -> str | None:
+    """What is said of a quarter said of a month, or the other way round."""
+    pairs = (
+        (("本季度", "本月"), ("季末", "月末"), ("季内", "月内"), ("累计", "月末"))
+        if language == "zh"
+        else (("over the quarter", "this month"), ("at the quarter end", "at the month end"), ("quarterly", "monthly"), ("in all", "this month"))
+    )  # fmt: skip
+    found = [
+        (match, other)
+        for pair in pairs
+        for one, other in (pair, pair[::-1])
+        for match in re.finditer(re.escape(one), text, re.IGNORECASE)
+    ]
+    if not found:
+        return None
+    match, other = found[int(rng.integers(len(found)))]
+    return text[: match.start()] + other + text[match.end() :]
 
 
 def turned_change(text: str, rng: np.random.Generator, language: str) -> str | None:
@@ -168,6 +187,7 @@ def mutations(language: str) -> dict[str, Mutation]:
         "wrong unit": partial(wrong_unit, language=language),
         "wrong regime": partial(other_name, language=language, names=REGIME_NAMES[language]),
         "denied trade": partial(denied_trade, language=language),
+        "other period": partial(other_period, language=language),
         "turned change": partial(turned_change, language=language),
         "wrong subject": partial(other_name, language=language, names=SUBJECT_NAMES[language]),
     }
@@ -184,8 +204,8 @@ def pages() -> dict[str, list[tuple[Draft, dict[str, Fact]]]]:
     """Drafts with their facts, most facts present."""
     rng = np.random.default_rng(20150612)
     result: dict[str, list[tuple[Draft, dict[str, Fact]]]] = {"zh": [], "en": []}
-    for _ in range(60):
-        facts = random_facts(rng, OPTIONS, present=0.9)
+    for place in range(90):
+        facts = random_facts(rng, OPTIONS, present=0.9, period="quarter" if place % 3 == 0 else "month")
         for language in ("zh", "en"):
             result[language].append((TemplateWriter().write(facts, language, OPTIONS), facts))
     return result

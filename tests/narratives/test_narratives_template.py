@@ -24,7 +24,7 @@ def test_no_false_alarm_in_2000_random_fact_tables() -> None:
     alarms, counts = [], dict.fromkeys(range(3, 6), 0)
     for _ in range(2000):
         options = random_options(rng)
-        facts = random_facts(rng, options)
+        facts = random_facts(rng, options, period="month" if rng.random() < 0.5 else "quarter")
         for language in LANGUAGES:
             draft = TemplateWriter().write(facts, language, options)
             counts[len(draft.sentences)] += 1
@@ -42,7 +42,9 @@ def test_every_month_of_any_market_is_told(seed: int, months: int, names: tuple[
     stamps = pd.date_range("2014-01-01", periods=months, freq="MS")
     facts = fact_table(market(seed, months), stamps, options)
     narratives = narrate(facts, stamps, options)
-    assert len(narratives) == 2 * months
+    assert (narratives["period"] == "month").sum() == 2 * months
+    ends = sum(stamp.month % 3 == 0 for stamp in stamps[13:])
+    assert (narratives["period"] == "quarter").sum() == 2 * ends
     assert not narratives["text"].str.contains(r"[{}|]").any()
 
 
@@ -96,11 +98,11 @@ KNOWN = page(
 FROZEN = {
     "zh": [
         "上证50本月下跌5.23%，低于年线3.10%；年化波动率为23.1%，处于近12个月第82百分位；市场状态为熊市，滤波概率为91%，已持续3个月。",
-        "模型持有最多的是价值，权重为31.2%，高于等权11.2个百分点，月末上调4.5个百分点；减配最多的是动量，权重下调3.0个百分点至12.0%。",
-        "价值的下月预测多空收益为0.52%，在各风格中排第1，近3个月多空收益为-2.10%；这一配置与市场状态相符，状态延续对组合收益有利，状态切换则是主要风险。",
+        "模型权重最高的风格是价值，为31.2%，高于等权11.2个百分点，月末上调4.5个百分点；减配最多的是动量，权重下调3.0个百分点至12.0%。",
+        "价值的下月多空收益预测为0.52%，在各风格中排第1位，近3个月多空收益为−2.10%；这一配置与市场状态相符，状态若延续则有利于组合收益，主要风险在于状态切换。",
         "轮动策略本月费后亏损1.20%，领先等权组合0.35个百分点，回撤为8.10%；月末换手率为12.0%。",
-        "上证50回撤为18.07%；指数回撤之际配置转向防御，若防御风格延续其特性，组合在下跌中损失较小，在反弹中收益也较少；"
-        "指数波动率处于近一年高位，同样的风格押注对应更大的收益波动。",
+        "上证50回撤为18.07%；指数回撤之际配置转向防御，若防御风格保持其特性，组合在下跌中损失较小，在反弹中收益也较少；"
+        "指数波动率处于近一年高位，同样的风格敞口对应更大的收益波动。",
     ],
     "en": [
         "The SSE 50 fell 5.23% this month, and stood below its 12-month average by 3.10%; its annualised volatility was 23.1%, "
@@ -108,7 +110,7 @@ FROZEN = {
         "The model is heaviest in value, with a weight of 31.2%, above equal weight by 11.2 percentage points, and raised by 4.5 percentage "
         "points at the month end; the largest cut falls on momentum, its weight cut by 3.0 percentage points to 12.0%.",
         "The forecast next-month long-short return of value is 0.52%, ranked 1st among the styles, while its 3-month long-short "
-        "return is -2.10%; this position fits the market regime: the book benefits if the regime persists, and a switch of regime is "
+        "return is −2.10%; this position fits the market regime: the book benefits if the regime persists, and a switch of regime is "
         "the main risk.",
         "After costs the rotation strategy lost 1.20% this month, beat equal weight by 0.35 percentage points, and stood at a drawdown "
         "of 8.10%; its turnover at the end of the month was 12.0%.",
@@ -135,7 +137,7 @@ def test_a_favourite_that_was_not_traded_is_left_unchanged(change: float) -> Non
     ):
         facts[fact.fact_id] = fact
     expected = {
-        "zh": "模型持有最多的是价值，权重为31.2%，高于等权11.2个百分点，月末未作调整；减配最多的是动量，权重下调3.0个百分点至12.0%。",
+        "zh": "模型权重最高的风格是价值，为31.2%，高于等权11.2个百分点，月末未作调整；减配最多的是动量，权重下调3.0个百分点至12.0%。",
         "en": "The model is heaviest in value, with a weight of 31.2%, above equal weight by 11.2 percentage points, and left unchanged at the "
         "month end; the largest cut falls on momentum, its weight cut by 3.0 percentage points to 12.0%.",
     }
@@ -155,7 +157,7 @@ def test_weights_left_to_drift_are_said_to_be() -> None:
     ):
         facts[fact.fact_id] = fact
     expected = {
-        "zh": "模型持有最多的是价值，权重为31.2%，高于等权11.2个百分点；月末未在风格之间调仓，权重随收益自然漂移。",
+        "zh": "模型权重最高的风格是价值，为31.2%，高于等权11.2个百分点；月末未在风格之间调仓，权重随收益自然漂移。",
         "en": "The model is heaviest in value, with a weight of 31.2%, above equal weight by 11.2 percentage points; nothing is traded between "
         "styles at the end of the month and the weights are left to drift with returns.",
     }
@@ -164,6 +166,8 @@ def test_weights_left_to_drift_are_said_to_be() -> None:
         texts = rendered(draft, facts, language, OPTIONS)
         assert texts[1] == expected[language]
         assert texts[0] == FROZEN[language][0]
+        assert "换手率" not in texts[3]  # nothing was traded, which has been said
+        assert "turnover" not in texts[3]
         assert verify(draft, facts, language, OPTIONS) == []
 
 
@@ -187,11 +191,13 @@ def test_equal_weights_are_called_equal() -> None:
     zh = "".join(rendered(TemplateWriter().write(facts, "zh", OPTIONS), facts, "zh", OPTIONS))
     en = " ".join(rendered(TemplateWriter().write(facts, "en", OPTIONS), facts, "en", OPTIONS))
     assert "各风格权重与等权无实质差异" in zh
-    assert "等权的复制" in zh
     assert "主动份额为0.4%" in zh
-    assert "持有最多的是" not in zh
+    assert "权重最高" not in zh
     assert "differ from equal weight in name only" in en
-    assert "equal-weight clone" in en
+    for text in ("翻版", "equal-weight clone"):
+        assert text not in zh + en  # that would say the same twice
+    of_later = {key: fact for key, fact in facts.items() if fact.measure != "equal_weights"}
+    assert "等权的翻版" in "".join(rendered(TemplateWriter().write(of_later, "zh", OPTIONS), of_later, "zh", OPTIONS))
 
 
 def test_early_month_states_its_sample_sizes() -> None:

@@ -27,10 +27,10 @@ MONTH = pd.Timestamp("2016-03-01")
 
 def test_table_is_as_declared() -> None:
     assert list(TABLE.columns) == NARRATIVES.stored_names
-    assert TABLE[["month", "language"]].equals(
-        TABLE.sort_values(["month", "language"], ignore_index=True)[["month", "language"]]
+    assert TABLE[["month", "period", "language"]].equals(
+        TABLE.sort_values(["month", "period", "language"], ignore_index=True)[["month", "period", "language"]]
     )
-    assert len(TABLE) == 60
+    assert TABLE["period"].value_counts().to_dict() == {"month": 60, "quarter": 12}
     assert set(TABLE["source"]) == {"template"}
     assert set(TABLE["reason"]) == {"no_endpoint"}
     for name in ("model", "input_tokens", "output_tokens", "latency", "cost"):
@@ -42,13 +42,14 @@ def test_table_is_as_declared() -> None:
         sentences = json.loads(row.sentences)
         assert 3 <= len(sentences) <= 5
         assert row.text == ("" if row.language == "zh" else " ").join(item["text"] for item in sentences)
-        assert row.facts_hash == facts_hash(FACTS[FACTS["month"] == row.month])
+        assert row.facts_hash == facts_hash(FACTS[(FACTS["month"] == row.month) & (FACTS["period"] == row.period)])
 
 
 def test_languages_follow_the_options() -> None:
     only = narrate(FACTS, [MONTH], NarrativeOptions(languages=("en",)))
-    assert only["language"].tolist() == ["en"]
-    assert only["text"].item() == TABLE[(TABLE["month"] == MONTH) & (TABLE["language"] == "en")]["text"].item()
+    assert only["language"].tolist() == ["en", "en"]
+    assert only["period"].tolist() == ["month", "quarter"]
+    assert only["text"].tolist() == TABLE[(TABLE["month"] == MONTH) & (TABLE["language"] == "en")]["text"].tolist()
 
 
 def test_two_runs_are_equal() -> None:
@@ -81,7 +82,7 @@ class Careful:
 
 
 def test_what_any_writer_hands_over_is_checked() -> None:
-    with pytest.raises(NarrativeRejected, match="llm narrative of 2016-03 in en: "):
+    with pytest.raises(NarrativeRejected, match="llm narrative of the month 2016-03 in en: "):
         narrate(FACTS, [MONTH], OPTIONS, Careless())
 
 
@@ -137,5 +138,5 @@ def test_121_months_take_less_than_three_seconds() -> None:
     facts = fact_table(inputs, months, OPTIONS)
     narratives = narrate(facts, months, OPTIONS)
     spent = time.process_time() - begun
-    assert len(narratives) == 242
+    assert narratives["period"].value_counts().to_dict() == {"month": 242, "quarter": 72}
     assert spent < 3.0

@@ -72,7 +72,8 @@ def build(
         groups=rows.groups_frame(random, stamps, returns, index), factor_summary=rows.factor_summary_frame(random, last, returns), index=index,
         expert_weights=rows.expert_weights_frame(random, stamps), forecast_scores=rows.forecast_scores_frame(random, last), forecasts=rows.forecasts_frame(random, stamps),
         narratives=narratives, facts=facts, quarantine=rows.quarantine_frame(stamps), ingestions=rows.ingestions_frame(random, stamps, source_name),
-        trials=rows.trials_frame(last),
+        trials=rows.trials_frame(last), attribution=rows.attribution_frame(random, backtest, dict(zip(stamps, labels, strict=True))),
+        decay=rows.decay_frame(random, stamps),
     )  # fmt: skip
 
 

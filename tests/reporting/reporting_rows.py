@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from rotation_pipeline.backtest.tables import EFFECTS
 from rotation_pipeline.factors.styles import RAW_FACTOR_NAMES, STYLES
 from rotation_pipeline.forecasting.tables import EXPERTS
 from rotation_pipeline.regimes.names import REGIMES
@@ -333,3 +334,32 @@ def trials_frame(last: pd.Timestamp) -> pd.DataFrame:
         for place, strategy in enumerate(("rotation", "softmax_mixture", "softmax_network"))
     ]
     return pd.DataFrame(rows, columns=["month", "trial_id", "strategy", "configuration", "months", "sharpe"])
+
+
+def attribution_frame(
+    random: np.random.Generator, backtest: pd.DataFrame, labels: dict[pd.Timestamp, str]
+) -> pd.DataFrame:
+    """Effects of the headline book that sum to its excess over equal weight in every month."""
+    net = backtest.pivot(index="month", columns="strategy", values="net_return")
+    rows: list[tuple[object, ...]] = []
+    for month, excess in (net["rotation"] - net["equal_weight"]).items():
+        parts = random.normal(0.0, 0.001, (len(EFFECTS), len(STYLES)))
+        parts[2, 0] += float(excess) - parts.sum()
+        before = pd.Timestamp(str(month)) - pd.DateOffset(months=1)
+        rows.extend(
+            (month, "rotation", effect, style, labels[before], parts[i, j])
+            for i, effect in enumerate(EFFECTS)
+            for j, style in enumerate(STYLES)
+        )
+    return pd.DataFrame(rows, columns=["month", "strategy", "effect", "style", "regime", "value"])
+
+
+def decay_frame(random: np.random.Generator, stamps: pd.DatetimeIndex) -> pd.DataFrame:
+    """Rank ICs that fade with the age of the score; a month has the ages its history reaches."""
+    rows = [
+        (month, factor, age, 0.06 / age + random.normal(0.0, 0.1))
+        for place, month in enumerate(stamps)
+        for factor in STYLES
+        for age in range(1, min(place, 12) + 1)
+    ]
+    return pd.DataFrame(rows, columns=["month", "factor", "horizon", "rank_ic"])

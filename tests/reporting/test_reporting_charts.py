@@ -14,7 +14,7 @@ from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.regimes.names import REGIMES
 from rotation_pipeline.reporting import charts, sheets
 from rotation_pipeline.reporting.charts.base import numbers, spells
-from rotation_pipeline.reporting.charts.evidence import outcome_pairs
+from rotation_pipeline.reporting.charts.forecasts import outcome_pairs
 from rotation_pipeline.reporting.charts.performance import ROLLING_MONTHS
 from rotation_pipeline.reporting.data import ReportData
 from rotation_pipeline.reporting.terminal import verdict_table_text

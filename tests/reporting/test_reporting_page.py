@@ -23,7 +23,8 @@ from rotation_pipeline.reporting.words import LANGUAGES, LanguageError
 FIXED_CHARTS = {
     "sharpe_intervals", "weights_now", "net_value", "drawdown", "rolling_sharpe", "weights_history", "turnover", "regime_index",
     "regime_heatmap_filtered", "regime_heatmap_in_sample", "transition_matrix", "style_cumulative", "quantile_bars",
-    "forecast_outcomes", "expert_weights", "cost_sensitivity", "yearly_excess", "data_coverage",
+    "forecast_outcomes", "forecast_calibration", "forecast_hit_rate", "forecast_coverage", "ic_decay", "expert_weights",
+    "cost_sensitivity", "yearly_excess", "attribution_paths", "data_coverage",
 }  # fmt: skip
 SECTIONS = [
     "verdict",
@@ -34,6 +35,8 @@ SECTIONS = [
     "styles",
     "forecasts",
     "costs",
+    "attribution",
+    "sensitivity",
     "showcase",
     "coverage",
     "settings",

@@ -17,7 +17,7 @@ import vendor_market as market
 from vendor_direct import OPTIONS, source_of
 from vendor_tushare_server import Stand, serving
 
-from rotation_pipeline.sources.base import SourceError
+from rotation_pipeline.sources.base import AsksAgain, SourceError
 from rotation_pipeline.sources.vendors import vendor_source
 from rotation_pipeline.sources.vendors.answers import Answer, Field, frame, number
 from rotation_pipeline.sources.vendors.conversions import intervals, legal_deadline, quarters_before, trailing, versions
@@ -107,6 +107,21 @@ def test_version_follows_content_and_shaping_options_alone(stand: Stand, tmp_pat
     before = one.version
     one.store.write("trading_days", "2022-01", pl.DataFrame({"day": [date(2022, 1, 4)], "is_month_end": [False]}))
     assert one.version != before
+
+
+def test_a_folder_is_kept_for_one_selection(stand: Stand, tmp_path: Path) -> None:
+    """Stored months hold no others, so another selection would find them complete and lack its own."""
+    one = replace(OPTIONS, assets=("600001.SH", "600100.SH"))
+    source_of(stand, tmp_path, one).prepare(date(2022, 1, 1), date(2022, 1, 1))
+    asked = len(stand.asked)
+    same = replace(one, assets=("600100.SH", "600001.SH"), pause=0.001)
+    assert source_of(stand, tmp_path, same).prepare(date(2022, 1, 1), date(2022, 1, 1)) == 0
+    other = source_of(stand, tmp_path, replace(one, assets=("600001.SH", "600101.SH")))
+    with pytest.raises(
+        VendorError, match=r"another selection .*600100\.SH.* now asked: .*600101\.SH.*Set source\.cache"
+    ):
+        other.fetch("daily_bars", date(2022, 1, 1), date(2022, 1, 31))
+    assert len(stand.asked) == asked
 
 
 def test_refusals_before_anything_is_asked(stand: Stand, tmp_path: Path) -> None:
@@ -201,3 +216,26 @@ def test_an_address_holds_no_key(address: str) -> None:
     chosen = load_settings(source={"name": "tushare", "vendor": {"assets": ["600519.SH"]}})
     assert chosen.cache_path == Path("data/vendors/tushare")
     assert "vendor" not in chosen.shaping()["source"]  # what it delivers is in the source's version
+
+
+def test_what_the_vendor_says_today_is_kept_beside_and_adopted(stand: Stand, tmp_path: Path) -> None:
+    """As `rotation ingest --restated` does: months are asked for once more, the kept units stay until they are adopted."""
+    source = source_of(stand, tmp_path / "kept")
+    source.prepare(FIRST, LAST)
+    kept, version = contents(source.store.folder), source.version
+    fresh = source.again()
+    assert isinstance(source, AsksAgain)
+    assert fresh.store.folder == tmp_path / "kept-again"
+    assert fresh.prepare(date(2022, 1, 1), LAST) > 0
+    assert contents(source.store.folder) == kept
+    unit = "daily_bars/2022-01"
+    table, _, name = unit.partition("/")
+    corrected = fresh.store.read(table, name).with_columns(pl.col("amount") + 1.0)
+    fresh.store.write(table, name, corrected)
+    source.adopt(fresh)
+    assert source.store.read(table, name).equals(corrected)
+    assert source.version != version
+    assert not fresh.store.folder.exists()
+    changed = {path for path, content in contents(source.store.folder).items() if kept.get(path) != content}
+    assert {path for path in changed if not path.endswith(MANIFEST)} >= {f"{unit}.parquet"}
+    assert source.prepare(FIRST, LAST) == 0

@@ -285,3 +285,16 @@ def test_the_universe_setting_reaches_the_query(tmp_path: Path) -> None:
         rows = stage_named("universe").compute(work)["intermediate.universe"]
     assert isinstance(rows, pl.DataFrame)
     assert industries_of(rows, JAN) == ["J66", "C15", None]
+
+
+def test_a_month_in_which_members_have_no_bars_is_refused(warehouse: Warehouse) -> None:
+    """A list of members that goes on where only the bars of survivors do."""
+    months = [JAN, date(2015, 2, 1)]
+    members_of(warehouse, [], months)
+    warehouse.execute("DELETE FROM raw.daily_bars WHERE month = ? AND asset_key = ?", [months[1], asset_key(C)])
+    found = model_rows(warehouse, "intermediate.universe", JAN, JAN, maximum_absent=0.0)
+    assert found["in_estimation"].to_list() == [True] * 3
+    with pytest.raises(WarehouseError, match=r"universe: .*1 of 3 members of 000016\.SH .* 2015-02.* survivors.*--to.*maximum_absent"):  # fmt: skip
+        model_rows(warehouse, "intermediate.universe", JAN, months[1], maximum_absent=0.3)
+    kept = model_rows(warehouse, "intermediate.universe", JAN, months[1], maximum_absent=0.34)
+    assert kept.filter(pl.col("month") == months[1]).sort("asset_key")["in_estimation"].to_list() == [True, True, False]

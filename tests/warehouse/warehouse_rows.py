@@ -57,5 +57,5 @@ def put_sessions(warehouse: Warehouse, first: date, last: date) -> list[date]:
 def model_rows(warehouse: Warehouse, name: str, first: date, last: date, **parameters: object) -> pl.DataFrame:
     """What a relational model gives for the months ``first..last``."""
     model = next(model for model in sql_models() if model.table.full_name == name)
-    given = {"index_id": "000016.SH", "industry_scheme": None, **parameters}
+    given = {"index_id": "000016.SH", "industry_scheme": None, "maximum_absent": 1.0, **parameters}
     return warehouse.run_model(model, first, last, given)

@@ -11,6 +11,7 @@ import polars as pl
 
 from rotation_pipeline.allocation.frames import MissingMonthError
 from rotation_pipeline.backtest.stock_level.account import Account, closed, lots_of, opened, spread
+from rotation_pipeline.backtest.stock_level.against import Against, held_weights
 from rotation_pipeline.backtest.stock_level.kernel import (
     BOUGHT,
     CASH,
@@ -49,7 +50,6 @@ from rotation_pipeline.backtest.stock_level.tables import (
     STOCK_STRATEGIES,
 )
 from rotation_pipeline.backtest.stock_level.targets import (
-    PORTFOLIOS,
     Signal,
     Target,
     build_target,
@@ -60,7 +60,7 @@ from rotation_pipeline.market.calendar import add_months
 from rotation_pipeline.market.conventions import Floats
 from rotation_pipeline.market.schema import Table
 
-BOOKS: tuple[BookName, ...] = tuple((strategy, portfolio) for strategy in STOCK_STRATEGIES for portfolio in PORTFOLIOS)
+_SPLIT = ("weights", "exposures", "snapshot", "daily_bars", "dividends", "listings", "trading_days")
 _COSTS = [LEDGER.index(name) for name in COSTS]
 
 
@@ -83,22 +83,34 @@ class StockInputs:
     dividends: pl.DataFrame
     listings: pl.DataFrame
     trading_days: pl.DataFrame
+    index: pl.DataFrame | None = None
+    """For index_enhanced only: month, asset_key, index_weight (null: not given for it), industry (null: not classified), of
+    every member at the month's last close."""
+    history: pl.DataFrame | None = None
+    """For index_enhanced only: rows of raw.daily_bars (month, asset_key, day, close, prev_close) of ``risk_months`` months before
+    the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class StockResult:
-    """Rows of the tables of the same names."""
+    """Rows of the tables of the same names, and what a reader should know of how they were made."""
 
     daily: pl.DataFrame
     orders: pl.DataFrame
     positions: pl.DataFrame
     lots: pl.DataFrame
+    notices: tuple[str, ...] = ()
+
+
+def books_of(options: StockLevelOptions) -> tuple[BookName, ...]:
+    """Every book: strategy and portfolio."""
+    return tuple((strategy, portfolio) for strategy in STOCK_STRATEGIES for portfolio in options.portfolios)
 
 
 def run_stock_level(
     inputs: StockInputs, months: Sequence[date], first_month: date, stored: Stored | None, options: StockLevelOptions
 ) -> StockResult:
-    """Every book of BOOKS over ``months``, consecutive and ascending.
+    """Every book of :func:`books_of` over ``months``, consecutive and ascending.
 
     The signal of a month is that of the close before it: weights and exposures stamped t−1, sizes from the closing prices and
     the net value then, orders from the first session of t on. ``first_month``: where the books begin, with nothing but cash;
@@ -106,7 +118,12 @@ def run_stock_level(
     from. Errors: MissingMonthError names the table and month to materialise, PanelError the bar that cannot be used,
     ReconciliationError a day that does not add up.
     """
-    split = {name: _by_month(getattr(inputs, name)) for name in StockInputs.__slots__}
+    books = books_of(options)
+    split = {name: _by_month(getattr(inputs, name)) for name in _SPLIT}
+    against = (
+        Against(inputs.index, inputs.history, options.enhanced) if "index_enhanced" in options.portfolios else None
+    )
+    relaxed: dict[BookName, list[dict[str, float]]] = {}
     daily, orders, positions, lots = TableRows(), TableRows(), TableRows(), TableRows()
     accounts = _begin(months[0], first_month, stored, options) if months else {}
     for month in months:
@@ -116,9 +133,17 @@ def run_stock_level(
             _need(split, "snapshot", "intermediate.stock_snapshot", add_months(month, -1)),
         )
         styles = _style_weights(_need(split, "weights", "marts.weights", add_months(month, -1)), month)
-        targets = {book: build_target(book[1], signal, styles[book[0]], options) for book in BOOKS}
+        index = None if against is None else against.at(signal, add_months(month, -1))
+        targets = {
+            book: build_target(
+                book[1], signal, styles[book[0]], options, index, held_weights(accounts[book], signal.assets)
+            )
+            for book in books
+        }
+        for book, target in targets.items():
+            relaxed.setdefault(book, []).append(target.relaxed)
         panel, mark = _shared_panel(data, signal, targets, accounts, last_closes, options)
-        for book in BOOKS:
+        for book in books:
             ran = _run_month(book, accounts[book], targets[book], panel, mark, options)
             accounts[book] = ran.account
             daily.add(daily_rows(ran, month, data.days, round(options.capital * 100)))
@@ -126,7 +151,22 @@ def run_stock_level(
             positions.add(position_rows(ran, month, panel))
             lots.add(lot_rows(ran, month))
     made = ((daily, STOCK_BACKTEST), (orders, STOCK_ORDERS), (positions, STOCK_POSITIONS), (lots, STOCK_LOTS))
-    return StockResult(*(rows.frame(_schema(table)) for rows, table in made))
+    frames = (rows.frame(_schema(table)) for rows, table in made)
+    return StockResult(*frames, notices=(*_said(relaxed), *(() if against is None else against.notices())))
+
+
+def _said(relaxed: Mapping[BookName, list[dict[str, float]]]) -> list[str]:
+    """Limits that gave way, in words: a line per book."""
+    lines: list[str] = []
+    for book, months in relaxed.items():
+        names = sorted({name for month in months for name in month})
+        if names:
+            worst = ", ".join(f"{name} by up to {max(month.get(name, 0.0) for month in months):.4f}" for name in names)
+            lines.append(
+                f"stock-level book {'/'.join(book)}: in {sum(map(bool, months))} of {len(months)} months no weights satisfied all "
+                f"limits of stock_level.enhanced; exceeded: {worst}"
+            )
+    return lines
 
 
 def _begin(
@@ -134,13 +174,13 @@ def _begin(
 ) -> dict[BookName, Account]:
     """Accounts before ``month``."""
     if month <= first_month:
-        return dict.fromkeys(BOOKS, opened(options.capital))
+        return dict.fromkeys(books_of(options), opened(options.capital))
     before = add_months(month, -1)
     if stored is None or stored.daily.is_empty():
         raise MissingMonthError(
             f"marts.stock_backtest has no rows for {before:%Y-%m}, needed to go on with {month:%Y-%m}: materialise that month first"
         )
-    return {book: stored_account(book, before, stored) for book in BOOKS}
+    return {book: stored_account(book, before, stored) for book in books_of(options)}
 
 
 def _by_month(frame: pl.DataFrame) -> dict[date, pl.DataFrame]:

@@ -18,7 +18,6 @@ from rotation_pipeline.backtest.options import BacktestOptions
 from rotation_pipeline.backtest.resampling import percentile_interval, resampled_moments, stationary_months
 from rotation_pipeline.backtest.stock_level.rows import COSTS
 from rotation_pipeline.backtest.stock_level.tables import STOCK_MEASURES, STOCK_STRATEGIES
-from rotation_pipeline.backtest.stock_level.targets import PORTFOLIOS
 from rotation_pipeline.market.conventions import Floats
 
 COMPARED_WITH = "equal_weight"
@@ -83,7 +82,8 @@ def stock_measures(
             f"intermediate.index_monthly has no return for {lacking[0]:%Y-%m}: materialise that month first"
         )
     market = np.array([market_of[month] for month in stored], dtype=np.float64)
-    books = {(s, p): _book(daily, orders, stored, s, p) for s in STOCK_STRATEGIES for p in PORTFOLIOS}
+    portfolios = sorted(daily["portfolio"].unique())
+    books = {(s, p): _book(daily, orders, stored, s, p) for s in STOCK_STRATEGIES for p in portfolios}
     rows: list[tuple[object, ...]] = []
     for month in sorted(set(months)):
         if month not in stored:

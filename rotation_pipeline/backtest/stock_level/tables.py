@@ -17,7 +17,8 @@ _PORTFOLIO = Column(
     "VARCHAR",
     "category",
     "long_only: the top group in equal parts; long_short: the top less the bottom group, shorts on paper; index_tilt: all "
-    "members, long only, float market value tilted by the score",
+    "members, long only, float market value tilted by the score; index_enhanced: all members, long only, the largest score within "
+    "limits against the index",
     allowed=PORTFOLIOS,
 )
 _BOOK = (MONTH, _STRATEGY, _PORTFOLIO)
@@ -38,6 +39,8 @@ _INPUTS = (
     "raw.listings.listed_on",
     "raw.listings.delisted_on",
     "raw.trading_days.day",
+    "raw.index_weights.weight",
+    "intermediate.universe.industry",
 )
 
 
@@ -179,4 +182,55 @@ STOCK_MEASURES = Table(
     ),
     minimum_rows=1,
 )
-STOCK_TABLES: tuple[Table, ...] = (STOCK_BACKTEST, STOCK_ORDERS, STOCK_POSITIONS, STOCK_LOTS, STOCK_MEASURES)
+STOCK_SIGNIFICANCE = Table(
+    "marts",
+    "stock_significance",
+    "how sure one can be of the stock-level books, over all months up to this one; every trial of both levels is counted",
+    ("month", "strategy", "portfolio", "baseline", "statistic"),
+    reading(
+        (
+            *_BOOK,
+            Column(
+                "baseline",
+                "VARCHAR",
+                "category",
+                "compared with: equal_weight, traded as the same portfolio, or the index",
+                allowed=("equal_weight", "index"),
+            ),
+            Column("statistic", "VARCHAR", "category", "what is tested"),
+            Column("value", "DOUBLE", "by statistic", "the value", "too few months"),
+            Column("low", "DOUBLE", "by statistic", "lower end of the 95 % interval", "no interval"),
+            Column("high", "DOUBLE", "by statistic", "upper end of the 95 % interval", "no interval"),
+            Column(
+                "p_value",
+                "DOUBLE",
+                "probability",
+                "two-sided unless the detail says otherwise",
+                "no test",
+                minimum=0.0,
+                maximum=1.0,
+            ),
+            Column(
+                "trials",
+                "INTEGER",
+                "count",
+                "configurations ever evaluated at both levels, where the statistic needs it",
+                "not needed",
+                minimum=1.0,
+            ),
+            Column("detail", "VARCHAR", "text", "method and the year of its formula"),
+        ),
+        "marts.stock_backtest.nav_fen",
+        "marts.trials.information_ratio",
+        "intermediate.index_monthly.ret",
+    ),
+    minimum_rows=1,
+)
+STOCK_TABLES: tuple[Table, ...] = (
+    STOCK_BACKTEST,
+    STOCK_ORDERS,
+    STOCK_POSITIONS,
+    STOCK_LOTS,
+    STOCK_MEASURES,
+    STOCK_SIGNIFICANCE,
+)

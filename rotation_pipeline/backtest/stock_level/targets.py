@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 import polars as pl
 
+from rotation_pipeline.backtest.stock_level.enhanced import IndexState, enhanced_weights
 from rotation_pipeline.backtest.stock_level.kernel import Flags, Ints
-from rotation_pipeline.backtest.stock_level.options import StockLevelOptions
+from rotation_pipeline.backtest.stock_level.options import Portfolio, StockLevelOptions
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.market.conventions import Floats
 
@@ -33,6 +35,8 @@ class Target:
     weight: Floats
     score: Floats
     frozen: Ints
+    relaxed: dict[str, float] = field(default_factory=dict[str, float])
+    """Limits that gave way, and by how much."""
 
 
 def read_signal(exposures: pl.DataFrame, snapshot: pl.DataFrame) -> Signal:
@@ -61,18 +65,30 @@ def composite(signal: Signal, weights: Floats) -> Floats:
     return np.where(np.isnan(signal.scores).all(axis=1), np.nan, total)
 
 
-def build_target(portfolio: str, signal: Signal, weights: Floats, options: StockLevelOptions) -> Target:
+def build_target(
+    portfolio: str,
+    signal: Signal,
+    weights: Floats,
+    options: StockLevelOptions,
+    index: IndexState | None = None,
+    held: Floats | None = None,
+) -> Target:
     """Weights of the stocks of one book.
 
     ``portfolio``: long_only, the top group in equal parts; long_short, the same less the bottom group; index_tilt, all members by
     float market value times max(0, 1 + γ z). ``weights`` (K,) in the order of STYLES. Members that cannot trade at the
-    signal are left as they are. KeyError for another portfolio.
+    signal are left as they are. ``index_enhanced`` (see there) needs ``index``, and ``held`` (n,), the weights held of the money
+    invested (None: nothing yet). KeyError for another portfolio, ValueError for one without its index.
     """
     score = composite(signal, weights)
+    if portfolio == "index_enhanced":
+        if index is None:
+            raise ValueError("index_enhanced needs the state of the index at the signal")
+        return _index_enhanced(signal, score, index, held, options)
     chosen = np.flatnonzero(signal.tradable & ~np.isnan(score))
     weight = _BOOKS[portfolio](score[chosen], signal.market_value[chosen], options)
-    held = np.flatnonzero(weight != 0.0)
-    return Target(signal.assets[chosen][held], weight[held], score[chosen][held], signal.assets[~signal.tradable])
+    kept = np.flatnonzero(weight != 0.0)
+    return Target(signal.assets[chosen][kept], weight[kept], score[chosen][kept], signal.assets[~signal.tradable])
 
 
 def _group(score: Floats, options: StockLevelOptions) -> tuple[Ints, int]:
@@ -106,8 +122,20 @@ def _index_tilt(score: Floats, value: Floats, options: StockLevelOptions) -> Flo
     return raw / total if total > 0.0 else np.zeros(score.size)
 
 
+def _index_enhanced(
+    signal: Signal, score: Floats, index: IndexState, held: Floats | None, options: StockLevelOptions
+) -> Target:
+    found = enhanced_weights(score, signal.tradable, index, held, options.enhanced)
+    chosen = np.flatnonzero(signal.tradable & (found.weight > 0.0))
+    weight = found.weight[chosen]
+    weight = weight / float(weight.sum())  # of the money that is not frozen
+    known = np.nan_to_num(score[chosen])
+    return Target(signal.assets[chosen], weight, known, signal.assets[~signal.tradable], found.relaxed)
+
+
 _BOOKS = {"long_only": _long_only, "long_short": _long_short, "index_tilt": _index_tilt}
-PORTFOLIOS: tuple[str, ...] = tuple(_BOOKS)
+PORTFOLIOS: tuple[str, ...] = get_args(Portfolio)
+"""Every portfolio that may be held; ``stock_level.portfolios`` says which are."""
 
 
 def style_vector(rows: Mapping[str, float]) -> Floats:

@@ -93,7 +93,10 @@ def neighbour_hits(
 
 
 def _with_limits(frame: pl.DataFrame, listings: pl.DataFrame | None) -> pl.DataFrame:
-    """Add the day's price limits, by the listings known in the month that looks; an unknown listing counts as seasoned."""
+    """Add the day's price limits, by the listings known in the month that looks; an unknown listing counts as seasoned.
+
+    The first day has none: its previous close is an issue price or, after a merger, no price at all.
+    """
     if listings is None:
         frame = frame.with_columns(pl.lit(None, dtype=pl.Date).alias("listed_on"))
     else:
@@ -108,7 +111,10 @@ def _with_limits(frame: pl.DataFrame, listings: pl.DataFrame | None) -> pl.DataF
     )
     down, up = limit_rates(board, day, special, sessions_since(listed, day))
     lowest, highest = limit_prices(frame["prev_close"].to_numpy().astype(np.float64), down, up)
-    return frame.with_columns(pl.Series("_lowest", lowest), pl.Series("_highest", highest)).drop("listed_on")
+    first = listed == day
+    return frame.with_columns(
+        pl.Series("_lowest", np.where(first, -np.inf, lowest)), pl.Series("_highest", np.where(first, np.inf, highest))
+    ).drop("listed_on")
 
 
 def _with_previous_session(frame: pl.DataFrame) -> pl.DataFrame:

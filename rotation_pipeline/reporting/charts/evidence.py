@@ -1,4 +1,4 @@
-"""Charts of styles, forecasts and the data they rest on."""
+"""Charts of styles and of the data everything rests on."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
+from rotation_pipeline.factors.statistics import newey_west_t
 from rotation_pipeline.factors.styles import STYLES
-from rotation_pipeline.forecasting.tables import EXPERTS
-from rotation_pipeline.reporting.charts.base import MIDMONTH, canvas, dates, line, numbers
+from rotation_pipeline.reporting.charts.base import canvas, dates, line, numbers
 from rotation_pipeline.reporting.data import ReportData
-from rotation_pipeline.reporting.frames import chosen, floats, labels, months_later, months_of, stamp, where
-from rotation_pipeline.reporting.palette import AXIS, EXPERT_COLOURS, INK, MUTED, SEQUENTIAL, STYLE_COLOURS, faded
+from rotation_pipeline.reporting.frames import floats, labels, months_later, months_of, stamp, where
+from rotation_pipeline.reporting.palette import AXIS, INK, MUTED, SEQUENTIAL, STYLE_COLOURS, faded
 from rotation_pipeline.reporting.words import Words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-BINS = 5
+SURE = 1.96
+"""|t| of a two-sided test at 5 %."""
 
 
 def style_cumulative(data: ReportData, words: Words) -> go.Figure:
@@ -68,7 +68,8 @@ def quantile_bars(data: ReportData, words: Words) -> go.Figure:
                 type="line", x0=positions[0] - 0.6, x1=positions[-1] + 0.6, y0=level, y1=level,
                 line={"color": MUTED, "width": 1, "dash": "dot"},
             )  # fmt: skip
-    names = [words(f"style.{style}") for style in STYLES]
+    # on a phone two words side by side would run into the next style's name
+    names = [words(f"style.{style}").replace(" ", "<br>") for style in STYLES]
     figure.update_xaxes(
         tickvals=ticks, ticktext=names, tickfont={"color": INK}, tickangle=0, showgrid=False, zeroline=False
     )
@@ -76,81 +77,32 @@ def quantile_bars(data: ReportData, words: Words) -> go.Figure:
     return figure
 
 
-def expert_weights(data: ReportData, words: Words) -> go.Figure:
-    """Weight of each forecaster in the mixture, stacked to 100 %; the zero-tilt expert at the bottom."""
+def ic_decay(data: ReportData, words: Words) -> go.Figure:
+    """Mean rank IC of each style's score with the return of one month, by the score's age; filled where |t| ≥ 1.96."""
     import plotly.graph_objects as go
 
-    rows = data.history("expert_weights")
-    figure = canvas(data, words, height=320)
-    for expert in EXPERTS:
-        own = where(rows, expert=expert)
-        if own.empty:
-            continue
-        figure.add_trace(
-            go.Scatter(
-                x=dates(own["month"]), y=numbers(own["weight"]), name=words(f"expert.{expert}"), stackgroup="w", mode="lines",
-                line={"width": 0.5, "color": EXPERT_COLOURS[expert]}, fillcolor=faded(EXPERT_COLOURS[expert], 0.85),
-                hovertemplate="%{y:.1%}", **MIDMONTH,
-            )
-        )  # fmt: skip
-    figure.update_yaxes(range=[0, 1], tickformat=".0%", title_text=words("axis.mixture_weight"))
-    return figure
-
-
-def outcome_pairs(data: ReportData) -> pd.DataFrame:
-    """Each forecast beside the return it was about: month of the forecast, style, mean, outcome (month + 1)."""
-    realised = data.history("longshort")
-    keys = zip((months_later(month, -1) for month in realised["month"]), labels(realised, "factor"), strict=True)
-    outcome = dict(zip(keys, floats(realised, "long_short").tolist(), strict=True))
-    made = data.history("forecasts")
-    stamps = [stamp(month) for month in made["month"]]
-    found = [outcome.get(key, np.nan) for key in zip(stamps, labels(made, "style"), strict=True)]
-    pairs = pd.DataFrame(
-        {"month": stamps, "style": labels(made, "style"), "mean": floats(made, "mean"), "outcome": found}
-    )
-    return chosen(pairs, ~np.isnan(floats(pairs, "mean")) & ~np.isnan(floats(pairs, "outcome")))
-
-
-def forecast_outcomes(data: ReportData, words: Words) -> go.Figure:
-    """Forecast against what happened a month later, one dot per style and month, with the mean of each forecast fifth."""
-    import plotly.graph_objects as go
-
-    pairs = outcome_pairs(data)
-    figure = canvas(data, words, height=400, dated=False)
+    rows = data.history("decay")
+    figure = canvas(data, words, height=320, dated=False)
     for style in STYLES:
-        own = where(pairs, style=style)
+        own = where(rows, factor=style)
+        age, ic = floats(own, "horizon"), floats(own, "rank_ic")
+        ages = sorted({int(one) for one in age.tolist()})
+        series = [ic[(age == one) & ~np.isnan(ic)] for one in ages]
+        tests = [newey_west_t(values) for values in series]
+        colour = STYLE_COLOURS[style]
+        sure = [bool(abs(t) >= SURE) for t in tests]
         figure.add_trace(
             go.Scatter(
-                x=numbers(own["mean"]), y=numbers(own["outcome"]), mode="markers", name=words(f"style.{style}"),
-                marker={"color": STYLE_COLOURS[style], "size": 5, "opacity": 0.45}, text=[month[:7] for month in dates(own["month"])],
-                hovertemplate="%{text}: %{x:+.2%} → %{y:+.2%}",
+                x=ages, y=numbers(values.mean() if values.size else None for values in series), mode="lines+markers",
+                name=words(f"style.{style}"), line={"color": colour, "width": 1.8},
+                marker={"size": 8, "color": colour, "symbol": ["circle" if one else "circle-open" for one in sure]},
+                text=[f"t {t:.2f}, n {values.size}" for t, values in zip(tests, series, strict=True)],
+                hovertemplate="%{y:+.3f} (%{text})",
             )
         )  # fmt: skip
-    forecast, outcome = floats(pairs, "mean"), floats(pairs, "outcome")
-    if len(pairs) >= 4 * BINS and np.ptp(forecast) > 0.0:
-        order = np.argsort(forecast, kind="stable")
-        parts = [part for part in np.array_split(order, BINS) if len(part)]
-        figure.add_trace(
-            go.Scatter(
-                x=numbers(forecast[part].mean() for part in parts), y=numbers(outcome[part].mean() for part in parts),
-                error_y={
-                    "type": "data", "array": numbers(1.96 * outcome[part].std(ddof=1) / np.sqrt(len(part)) for part in parts),
-                    "color": INK, "thickness": 1.6, "width": 0,
-                },
-                mode="lines+markers", name=words("series.binned"), line={"color": INK, "width": 1.6}, marker={"size": 9},
-                text=[f"n {len(part)}" for part in parts], hovertemplate="%{x:+.2%} → %{y:+.2%}, %{text}",
-            )
-        )  # fmt: skip
-    if len(pairs):
-        ends = numbers([forecast.min(), forecast.max()])
-        figure.add_trace(
-            go.Scatter(
-                x=ends, y=ends, mode="lines", name=words("series.perfect"), hoverinfo="skip",
-                line={"color": AXIS, "width": 1.2, "dash": "dash"},
-            )
-        )  # fmt: skip
-    figure.update_xaxes(tickformat=".1%", zeroline=True, title_text=words("axis.forecast"), nticks=7)
-    figure.update_yaxes(tickformat=".0%", zeroline=True, title_text=words("axis.outcome"))
+    figure.update_xaxes(title_text=words("axis.age"), showgrid=False, dtick=1)
+    figure.update_yaxes(title_text=words("axis.rank_ic"), zeroline=True, tickformat="+.2f")
+    figure.update_layout(hovermode="x unified")
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,10 @@ def sharpe_intervals(data: ReportData, words: Words) -> go.Figure:
 
 
 def net_value(data: ReportData, words: Words) -> go.Figure:
-    """Growth of 1 after costs: the strategy net and gross, baselines, index and upper bound."""
+    """Growth of 1: every book after costs and, as the figure's other edition, before them.
+
+    The edition after costs also has the strategy before costs, so that what trading took is seen.
+    """
     rows = data.history("backtest")
     figure = canvas(data, words, height=440)
     headline, roles = data.headline(), data.roles()
@@ -61,16 +64,20 @@ def net_value(data: ReportData, words: Words) -> go.Figure:
         own = where(rows, strategy=book)
         main, role = book == headline, roles[book]
         quiet = role in ("alternative", "upper_bound") or book.startswith("only_")
-        line(
-            figure, *_from_one(own, floats(own, "net_value")), words(f"book.{book}"), BOOK_COLOURS[book],
-            width=3.0 if main else 1.6, dash=_DASHES.get(role, "solid"), visible="legendonly" if quiet else True,
-            legendrank=data.strategies().index(book) + 1,
-        )  # fmt: skip
+        look: dict[str, Any] = {
+            "width": 3.0 if main else 1.6, "dash": _DASHES.get(role, "solid"), "visible": "legendonly" if quiet else True,
+            "legendrank": data.strategies().index(book) + 1,
+        }  # fmt: skip
+        net = _from_one(own, floats(own, "net_value"))
+        line(figure, *net, words(f"book.{book}"), BOOK_COLOURS[book], meta={"edition": "net", "book": book}, **look)
+        before: npt.NDArray[np.float64] = np.cumprod(1.0 + floats(own, "gross_return"), dtype=np.float64)
+        gross, name = _from_one(own, before), words("series.gross", book=words(f"book.{book}"))
+        line(figure, *gross, name, BOOK_COLOURS[book], meta={"edition": "gross", "book": book}, **look)
         if main:
-            gross: npt.NDArray[np.float64] = np.cumprod(1.0 + floats(own, "gross_return"), dtype=np.float64)
-            name = words("series.gross", book=words(f"book.{book}"))
-            line(figure, *_from_one(own, gross), name, ROTATION, width=1.2, dash="dot", legendrank=1)
+            again = {"edition": "net", "copy": True}
+            line(figure, *gross, name, ROTATION, width=1.2, dash="dot", legendrank=1, meta=again)
     figure.update_yaxes(title_text=words("axis.net_value"), type="log", nticks=8, tickformat=".2~f")
+    figure.update_layout(meta={"gross": {"yaxis": {"title": {"text": words("axis.growth")}}}})
     return figure
 
 
@@ -179,7 +186,7 @@ def yearly_excess(data: ReportData, words: Words) -> go.Figure:
         )
     )  # fmt: skip
     figure.update_xaxes(type="category", showgrid=False, tickangle=0)
-    figure.update_layout(bargap=0.45)
+    figure.update_layout(bargap=0.45, meta={"narrow": {"xaxis": {"nticks": 6}}})
     figure.update_yaxes(tickformat=".1%", zeroline=True, title_text=words("axis.excess"))
     return figure
 

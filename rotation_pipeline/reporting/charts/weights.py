@@ -47,7 +47,7 @@ def weights_now(data: ReportData, words: Words) -> go.Figure:
     )  # fmt: skip
     figure.add_vline(x=EQUAL, line={"color": AXIS, "width": 1, "dash": "dot"})
     figure.add_annotation(
-        x=EQUAL, y=1, yref="paper", yanchor="bottom", text=words("series.equal"), showarrow=False, yshift=4,
+        x=EQUAL, y=1, yref="paper", yanchor="bottom", xanchor="right", text=words("series.equal"), showarrow=False, yshift=4,
         font={"size": 11, "color": MUTED},
     )  # fmt: skip
     shown = [value for value in (*weight, *numbers(own["drifted"]), EQUAL, 0.0) if value is not None]

@@ -30,11 +30,27 @@
     return value;
   }
 
+  // what a figure's layout keeps under meta for phones or for its edition before costs, laid over the layout
+  function overlay(under, over) {
+    Object.keys(over || {}).forEach(function (key) {
+      var inner = over[key] && typeof over[key] === "object" && !Array.isArray(over[key]);
+      if (inner && under[key]) overlay(under[key], over[key]);
+      else under[key] = over[key];
+    });
+  }
+
+  function inEdition(own, trace) {
+    return !own.edition || !trace.meta || !trace.meta.edition || trace.meta.edition === own.edition;
+  }
+
   function edition(id) {
     var own = figures[id];
     var made = themed(own.figure);
-    made.data.forEach(function (trace, place) { trace.visible = own.shown[place]; });
+    made.data.forEach(function (trace, place) { trace.visible = inEdition(own, trace) ? own.shown[place] : false; });
     var layout = made.layout;
+    var kept = layout.meta || {};
+    if (own.edition) overlay(layout, kept[own.edition]);
+    if (narrow() && !printing) overlay(layout, kept.narrow);
     layout.showlegend = false;
     layout.dragmode = false;
     layout.autosize = true;
@@ -87,6 +103,7 @@
     box.textContent = "";
     own.figure.data.map(function (trace, place) { return { trace: trace, place: place }; })
       .filter(function (item) { return item.trace.name && !(item.trace.meta && item.trace.meta.legend === false); })
+      .filter(function (item) { return inEdition(own, item.trace); })
       .sort(function (a, b) { return (a.trace.legendrank || 1000) - (b.trace.legendrank || 1000); })
       .forEach(function (item) {
         var button = document.createElement("button");
@@ -97,7 +114,11 @@
         if (band) button.disabled = true;
         else button.setAttribute("aria-pressed", String(own.shown[item.place] === true));
         button.addEventListener("click", function () {
-          own.shown[item.place] = own.shown[item.place] === true ? "legendonly" : true;
+          var state = own.shown[item.place] === true ? "legendonly" : true;
+          var book = item.trace.meta && item.trace.meta.book;
+          own.figure.data.forEach(function (trace, place) {
+            if (place === item.place || (book && trace.meta && trace.meta.book === book)) own.shown[place] = state;
+          });
           draw(id);
           legend(id);
         });
@@ -112,7 +133,7 @@
     var rows = [["series", "x", "y", "z", "text"]];
     var cell = function (value) { return value === null || value === undefined ? "" : String(value).replace(/<br>/g, " ").replace(/<[^>]*>/g, ""); };
     figure.data.forEach(function (trace) {
-      if (trace.meta && trace.meta.key === "band") return;
+      if (trace.meta && (trace.meta.key === "band" || trace.meta.copy)) return;
       if (trace.type === "heatmap") {
         trace.z.forEach(function (line, i) {
           line.forEach(function (z, j) {
@@ -166,7 +187,7 @@
   }
 
   document.addEventListener("click", function (event) {
-    var hit = event.target.closest("[data-csv],[data-table-csv],[data-copy],[data-log],[data-theme-toggle],a[href^='#fact-']");
+    var hit = event.target.closest("[data-csv],[data-table-csv],[data-copy],[data-log],[data-gross],[data-theme-toggle],a[href^='#fact-']");
     if (!hit) return;
     if (hit.hasAttribute("data-csv")) {
       var id = hit.getAttribute("data-csv");
@@ -180,6 +201,12 @@
       own.log = !own.log;
       hit.setAttribute("aria-pressed", String(own.log));
       draw(hit.getAttribute("data-log"));
+    } else if (hit.hasAttribute("data-gross")) {
+      var priced = figures[hit.getAttribute("data-gross")];
+      priced.edition = priced.edition === "gross" ? "net" : "gross";
+      hit.setAttribute("aria-pressed", String(priced.edition === "gross"));
+      draw(hit.getAttribute("data-gross"));
+      legend(hit.getAttribute("data-gross"));
     } else if (hit.hasAttribute("data-theme-toggle")) {
       document.documentElement.setAttribute("data-theme", dark() ? "light" : "dark");
       all();
@@ -195,6 +222,7 @@
     figures[id] = {
       figure: figure,
       shown: figure.data.map(function (trace) { return trace.visible === undefined ? true : trace.visible; }),
+      edition: document.querySelector('[data-gross="' + id + '"]') ? "net" : null,
       log: document.querySelector('[data-log="' + id + '"]') ? figure.layout.yaxis.type === "log" : null
     };
   });
@@ -215,7 +243,9 @@
     Object.keys(figures).forEach(function (id) {
       var made = edition(id);
       made.layout.autosize = false;
-      made.layout.width = document.getElementById(id).closest(".side, .trio .drawn") ? 330 : 690;
+      var half = document.getElementById(id).closest(".side, .trio .drawn") !== null;
+      made.layout.width = half ? 330 : 690;
+      if (half) made.data.forEach(function (trace) { if (trace.textfont) trace.textfont.size = 9; });
       Plotly.react(document.getElementById(id), made.data, made.layout, config);
       legend(id);
     });

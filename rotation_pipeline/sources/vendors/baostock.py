@@ -98,6 +98,7 @@ class BaostockAdapter:
         if other:
             raise SourceError(f"source baostock knows the members of {', '.join(MEMBER_CALLS)}, not of {other[0]}")
         self.index_ids, self._options = index_ids, options
+        self.selection: Mapping[str, object] = {"index_ids": index_ids, "assets": sorted(options.assets)}
         self._asked: dict[tuple[str, str], pl.DataFrame] = {}
         self.cannot: Mapping[str, str] = {
             "index_weights": "baostock has no weights",

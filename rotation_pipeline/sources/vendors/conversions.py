@@ -135,3 +135,19 @@ def trailing(cumulative: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.when(whole_year).then(pl.col("value")).otherwise(total).alias("value")).filter(
         pl.col("value").is_not_null()
     ).select(cumulative.columns)  # fmt: skip
+
+
+def profitability(profit: pl.DataFrame, equity: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Items from year-to-date profit and period-end equity, both as :func:`versions` gives them.
+
+    ``net_profit_ttm``; ``book_equity``; ``roe_ttm`` = trailing profit over equity at the period's end as known on the
+    day the profit became public, nothing where equity is not above zero.
+    """
+    ttm = trailing(profit)
+    known = equity.select("asset_id", "report_period", "announced_on", pl.col("value").alias("equity"))
+    both = ttm.sort("announced_on").join_asof(
+        known.sort("announced_on"), on="announced_on", by=["asset_id", "report_period"], strategy="backward",
+        check_sortedness=False,
+    )  # fmt: skip
+    roe = both.filter(pl.col("equity") > 0).with_columns(pl.col("value") / pl.col("equity"))
+    return {"net_profit_ttm": ttm, "book_equity": equity, "roe_ttm": roe}

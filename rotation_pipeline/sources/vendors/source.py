@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +24,7 @@ from rotation_pipeline.market.calendar import (
 )  # fmt: skip
 from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TABLES, SOURCE_TABLES
 from rotation_pipeline.sources.base import SourceError, SourceKind
+from rotation_pipeline.sources.files import FilesSource
 from rotation_pipeline.sources.vendors.caller import Caller
 from rotation_pipeline.sources.vendors.options import VendorOptions
 from rotation_pipeline.sources.vendors.store import VendorStore
@@ -59,6 +61,8 @@ class Adapter(Protocol):
     """First month with every required table."""
     cannot: Mapping[str, str]
     """Canonical tables the vendor can't serve, and why."""
+    selection: Mapping[str, object]
+    """Securities, indices and the like that stored units hold and whose names do not say: a folder is kept for one."""
 
     def units(self, first: date, last: date) -> list[Unit]:
         """All that months [first, last] need, in the order in which it must be fetched."""
@@ -90,7 +94,10 @@ def read_whole(store: VendorStore, table: str, month: date) -> pl.DataFrame:
 
 
 class VendorSource:
-    """One vendor over its store. Nothing is asked of the vendor before :meth:`prepare` or the first :meth:`fetch`."""
+    """One vendor over its store. Nothing is asked of the vendor before :meth:`prepare` or the first :meth:`fetch`.
+
+    ``beside``: a folder that holds tables the vendor can't serve; they come from there, and all others from the vendor.
+    """
 
     kind: SourceKind = "real"
 
@@ -101,17 +108,22 @@ class VendorSource:
         options: VendorOptions,
         *,
         caller: Callable[..., Caller] = Caller,
+        beside: FilesSource | None = None,
     ) -> None:
         unknown = sorted(set(options.leave_out) - set(_NAMES))
         if unknown:
             raise SourceError(f"source.vendor.leave_out names {', '.join(unknown)}; tables are {', '.join(_NAMES)}")
-        self._adapter, self._options, self._caller = adapter, options, caller
+        if beside is not None and beside.kind != self.kind:
+            raise SourceError(
+                f"source {adapter.name}: {beside.path} holds {beside.kind} data; real and simulated never mix"
+            )
+        self._adapter, self._options, self._caller, self._beside = adapter, options, caller, beside
         self.store = VendorStore(folder)
 
     @property
     def name(self) -> str:
-        """The vendor's name."""
-        return self._adapter.name
+        """The vendor's name; with ``+files`` where a folder adds tables."""
+        return f"{self._adapter.name}+files" if any(map(self._added, self._adapter.cannot)) else self._adapter.name
 
     @property
     def version(self) -> str:
@@ -122,7 +134,9 @@ class VendorSource:
             "leave_out": sorted(self._options.leave_out),
             "industry_scheme": self._options.industry_scheme,
         }
-        text = json.dumps([self._adapter.model, shape, self.store.fingerprint()], sort_keys=True)
+        parts: list[object] = [self._adapter.model, shape, self.store.fingerprint()]
+        parts += [] if self._beside is None else [self._beside.version]
+        text = json.dumps(parts, sort_keys=True)
         return f"{self._adapter.model}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def span(self) -> tuple[date, date]:
@@ -139,7 +153,8 @@ class VendorSource:
     def refused(self) -> dict[str, str]:
         """Tables that won't come, with the reason; known before anything is asked."""
         left = dict.fromkeys(self._options.leave_out, "left out by source.vendor.leave_out")
-        return {**left, **self._adapter.cannot}
+        cannot = {table: why for table, why in self._adapter.cannot.items() if not self._added(table)}
+        return {**left, **cannot}
 
     def prepare(self, first: date, last: date, listen: Listen = lambda _done, _total, _next: None) -> int:
         """Download what months of [first, last] lack; how many units that were.
@@ -149,23 +164,42 @@ class VendorSource:
         """
         months = month_start(first), month_start(last)
         self._check(*months)
+        self.store.check(self._adapter.selection)
         wanted = self._missing(*months)
         if not wanted:
             return 0
         with self.store.alone():
+            self.store.claim(self._adapter.selection)
             wanted = self._missing(*months)
             done = 0
 
             def tell(text: str) -> None:
                 listen(done, len(wanted), text)
 
-            with self._caller(self.name, self._options, tell=tell) as caller:
+            with self._caller(self._adapter.name, self._options, tell=tell) as caller:
                 for unit in wanted:
                     tell(f"{unit.table} {unit.name}")
                     self.store.write(unit.table, unit.name, self._adapter.fetch_unit(unit, caller, self.store))
                     done += 1
             tell("done")
         return len(wanted)
+
+    def again(self) -> VendorSource:
+        """The same vendor with a store beside this one, empty at first: what it says today of months stored before."""
+        folder = self.store.folder.with_name(self.store.folder.name + "-again")
+        return VendorSource(self._adapter, folder, self._options, caller=self._caller, beside=self._beside)
+
+    def adopt(self, other: VendorSource) -> None:
+        """Put every unit of another store of this vendor into this one, in place of its own, and empty the other."""
+        with self.store.alone():
+            for name in other.store.entries():
+                table, _, unit = name.partition("/")
+                self.store.write(table, unit, other.store.read(table, unit))
+        other.discard()
+
+    def discard(self) -> None:
+        """Forget everything downloaded into this store."""
+        shutil.rmtree(self.store.folder, ignore_errors=True)
 
     def fetch(self, table_name: str, first: date, last: date) -> pl.DataFrame:
         """Rows of [first, last] as :class:`rotation_pipeline.sources.base.Source` says; what is missing is downloaded.
@@ -175,12 +209,19 @@ class VendorSource:
         if not self.serves(table_name):
             why = self.refused().get(table_name, "it is no canonical table")
             raise SourceError(f"source {self.name} does not serve {table_name}: {why}")
+        if self._beside is not None and self._added(table_name):
+            return self._beside.fetch(table_name, first, last)
         self.prepare(first, last)
         rows = self._adapter.rows(table_name, month_start(first), month_start(last), self.store)
         if table_name in DATED_BY:
             return rows.filter(pl.col(DATED_BY[table_name]).is_between(first, last))
         start, end = INTERVAL_TABLES[table_name], INTERVAL_ENDS[table_name]
         return rows.filter((pl.col(start) <= last) & (pl.col(end).is_null() | (pl.col(end) > first)))
+
+    def _added(self, table: str) -> bool:
+        """Whether the folder adds the table: only what the vendor can't serve, and the user does not leave out."""
+        wanted = table in self._adapter.cannot and table not in self._options.leave_out
+        return self._beside is not None and wanted and table in _NAMES and self._beside.serves(table)
 
     def _missing(self, first: date, last: date) -> list[Unit]:
         have = set(self.store.entries())
@@ -207,7 +248,7 @@ class VendorSource:
             origin = parse_month(self._options.members_from)
         except CalendarError as error:
             raise SourceError(f"source.vendor.members_from: {error}") from error
-        if origin > first and "index_members" not in self.refused():
+        if origin > first and "index_members" not in {*self.refused(), *self._adapter.cannot}:
             raise SourceError(
                 f"source.vendor.members_from = {self._options.members_from} is later than {first:%Y-%m}, the first month "
                 "asked for: set it to that month or an earlier one"

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import polars as pl
 from rotation_pipeline.sources.vendors.errors import VendorError
 
 MANIFEST = "manifest.json"
+SELECTION = "selection.json"
 _PARTIAL = ".partial"
 
 
@@ -106,6 +107,25 @@ class VendorStore:
                 left.unlink()
             yield
 
+    def check(self, selection: Mapping[str, object]) -> None:
+        """Refuse a folder that was filled for another selection of securities and indices: its units hold no others.
+
+        Raises :class:`VendorError`. A folder filled before selections were written down passes.
+        """
+        path = self.folder / SELECTION
+        held, asked = path.read_text(encoding="utf-8") if path.is_file() else None, _written(selection)
+        if held is not None and held != asked:
+            raise VendorError(
+                f"{self.folder} holds what was fetched for another selection ({' '.join(held.split())}; now asked: "
+                f"{' '.join(asked.split())}), so others would be missing. Set source.cache to another folder"
+            )
+
+    def claim(self, selection: Mapping[str, object]) -> None:
+        """Keep the folder for one selection from now on; see :meth:`check`."""
+        self.check(selection)
+        if not (self.folder / SELECTION).is_file():
+            self._replace(self.folder / SELECTION, _written(selection).encode())
+
     def _path(self, table: str, unit: str) -> Path:
         return self.folder / table / f"{unit}.parquet"
 
@@ -117,3 +137,7 @@ class VendorStore:
             handle.flush()
             os.fsync(handle.fileno())
         partial.replace(path)
+
+
+def _written(selection: Mapping[str, object]) -> str:
+    return json.dumps(selection, sort_keys=True, indent=1) + "\n"

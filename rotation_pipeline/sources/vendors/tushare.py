@@ -19,8 +19,8 @@ from rotation_pipeline.sources.vendors.conversions import (
     complete,
     enough,
     intervals,
+    profitability,
     quarters_before,
-    trailing,
     unique,
     versions,
 )  # fmt: skip
@@ -108,6 +108,11 @@ class TushareAdapter:
 
     def __init__(self, index_ids: tuple[str, ...], options: VendorOptions) -> None:
         self.index_ids, self._options = index_ids, options
+        self.selection: Mapping[str, object] = {
+            "index_ids": index_ids,
+            "assets": sorted(options.assets),
+            "industry_scheme": options.industry_scheme,
+        }
         self._reports: dict[tuple[str, object], pl.DataFrame] = {}
 
     def units(self, first: date, last: date) -> list[Unit]:
@@ -342,17 +347,8 @@ class TushareAdapter:
         after = month_last_day(month) + timedelta(days=1)
         profit = versions(self._statement(caller, "income", "n_income_attr_p", "f_ann_date", after, PERIODS + 5))
         equity = versions(self._statement(caller, "balancesheet", "total_hldr_eqy_exc_min_int", "f_ann_date", after, PERIODS))  # fmt: skip
-        ttm = trailing(profit)
-        known = equity.select("asset_id", "report_period", "announced_on", pl.col("value").alias("equity")).sort(
-            "announced_on"
-        )
-        both = ttm.sort("announced_on").join_asof(
-            known, on="announced_on", by=["asset_id", "report_period"], strategy="backward", check_sortedness=False
-        )
         items = {
-            "net_profit_ttm": ttm,
-            "book_equity": equity,
-            "roe_ttm": both.filter(pl.col("equity") > 0).with_columns(pl.col("value") / pl.col("equity")),
+            **profitability(profit, equity),
             "roe": versions(self._statement(caller, "fina_indicator", "roe", "ann_date", after, PERIODS, over=100)),
             "net_profit_yoy": versions(
                 self._statement(caller, "fina_indicator", "netprofit_yoy", "ann_date", after, PERIODS, over=100)
