@@ -95,6 +95,7 @@ def test_a_run_of_stages_says_what_it_stored_and_prints_no_verdict(rotation: Any
     assert "sentences" not in facts
     assert [(row["stage"], row["table"], row["first"], row["last"]) for row in facts["stored"]] == [
         ("weights", "marts.weights", "2014-06", "2014-06"), ("weights", "marts.books", "2014-06", "2014-06"),
+        ("weights", "marts.selection", "2014-06", "2014-06"),
         ("factor_backtest", "marts.backtest", "2014-06", "2014-06"),
     ]  # fmt: skip
 
@@ -119,7 +120,7 @@ def test_new_weights_beside_an_old_backtest_give_no_verdict_until_it_is_recomput
     assert "The stored results belong together" in again.stdout
     assert rotation("report", "--database", copy, "--lang", "en").code == 0
     with open_warehouse(copy, read_only=True) as warehouse:
-        assert warehouse.query("SELECT count(DISTINCT trial_id) AS n FROM marts.trials")["n"].item() == 6
+        assert warehouse.query("SELECT count(DISTINCT trial_id) AS n FROM marts.trials")["n"].item() == 12
 
 
 def test_another_seed_of_the_tests_or_number_of_threads_is_no_other_trial_and_no_other_run(
@@ -136,11 +137,11 @@ def test_another_seed_of_the_tests_or_number_of_threads_is_no_other_trial_and_no
             trials = warehouse.query("SELECT count(DISTINCT trial_id) AS n FROM marts.trials")["n"].item()
             return trials, len(warehouse.runs())
 
-    assert counts() == (3, 1)
+    assert counts() == (6, 1)
     run("threads=1", "network.workers=1", "source.path=elsewhere", "source.mapping=elsewhere/mapping.toml")
-    assert counts() == (3, 1)
+    assert counts() == (6, 1)
     run("backtest.resamples=120", "backtest.seed=3", "backtest.confidence=0.9")
-    assert counts() == (3, 2), "other intervals are another run of the same trials"
+    assert counts() == (6, 2), "other intervals are another run of the same trials"
 
 
 # ---------------------------------------------------------------------- what is no verdict
@@ -156,7 +157,7 @@ def test_a_stage_that_was_not_run_for_the_month_is_named_with_its_command(rotati
 
 
 def test_settings_of_the_command_that_are_not_those_of_the_results_are_named(rotation: Any, copy: Path) -> None:
-    pretend(copy, "marts.(weights|books)", allocation__tilt_cap=0.2, backtest__cost_bp=77.0)
+    pretend(copy, "marts.(weights|books|selection)", allocation__tilt_cap=0.2, backtest__cost_bp=77.0)
     answer = rotation("report", "--database", copy)
     assert answer.code == 1
     assert "Stale: factor_backtest" in answer.stderr
@@ -166,7 +167,7 @@ def test_settings_of_the_command_that_are_not_those_of_the_results_are_named(rot
 
 
 def test_results_older_than_what_other_code_made_of_their_inputs_are_stale(rotation: Any, copy: Path) -> None:
-    pretend(copy, "marts.(weights|books)", code="9+other")
+    pretend(copy, "marts.(weights|books|selection)", code="9+other")
     answer = rotation("report", "--database", copy)
     assert answer.code == 1
     assert "Stale: factor_backtest" in answer.stderr

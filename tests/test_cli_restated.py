@@ -14,7 +14,10 @@ from cli_project import CONFIG
 
 from rotation_pipeline.market.identifiers import with_asset_id
 from rotation_pipeline.market.simulation import simulate
+from rotation_pipeline.orchestration import runner
 from rotation_pipeline.settings import load_settings
+from rotation_pipeline.sources.base import AsksAgain
+from rotation_pipeline.sources.files import FilesSource
 
 SOURCE = ["--source", "files", "--path"]
 DAY = date(2012, 7, 16)
@@ -85,6 +88,39 @@ def test_noticed_shown_taken_over_and_computed_again(
     now = rotation("show", "raw.daily_bars", *database, "--month", "2012-07", "--json").json["rows"]
     changed = [(old["high"], new["high"]) for old, new in zip(before, now, strict=True) if old != new]
     assert [round(new - old, 6) for old, new in changed] == [0.01]
+
+
+class Asking(FilesSource):
+    """A source that would download, with the folder as its vendor."""
+
+    forgotten = 0
+
+    def again(self) -> Asking:
+        return Asking(self.path)
+
+    def adopt(self, other: Asking) -> None:
+        other.discard()
+
+    def discard(self) -> None:
+        Asking.forgotten += 1
+
+
+def test_what_was_asked_again_is_forgotten_when_nothing_differs(
+    rotation: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept, it would be taken for what the source says when it is asked next time; what differs waits for --accept."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    database = ["--database", tmp_path / "told.duckdb"]
+    assert rotation("ingest", *SOURCE, tmp_path / "data", *database, "--to", "2014-03").code == 0
+    source = Asking(tmp_path / "data")
+    assert isinstance(source, AsksAgain)
+    monkeypatch.setattr(runner, "make_source", lambda _settings: source)
+    assert (rotation("ingest", "--restated", *database).code, Asking.forgotten) == (0, 1)
+    corrected(tmp_path / "data" / "daily_bars.parquet")
+    source = Asking(tmp_path / "data")
+    assert (rotation("ingest", "--restated", *database).code, Asking.forgotten) == (1, 1)
+    assert (rotation("ingest", "--restated", "--accept", *database).code, Asking.forgotten) == (0, 2)
 
 
 def corrected(path: Path) -> None:

@@ -93,10 +93,12 @@ class Decider:
     def _last_refit(self, month: pd.Timestamp) -> pd.Timestamp | None:
         """The last month to train at, up to ``month``; None if there were too few returns at every one."""
         wanted = self._options.decision
+        # a month is a sample once it has a covariance and a month after it; the variance of net returns takes two
+        least = max(wanted.minimum_months, self._options.minimum_months + 2)
         for stamp in reversed(self._states.months_until(month)):
             if stamp.month in wanted.refit_months:
                 known = complete_rows(self._states.at(stamp).returns, None).shape[0]
-                return stamp if known >= wanted.minimum_months else None
+                return stamp if known >= least else None
         return None
 
     def _sample(self, refit: pd.Timestamp) -> Sample:

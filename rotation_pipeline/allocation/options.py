@@ -148,7 +148,7 @@ class AllocationOptions:
     """Of ``selection = "nested"``."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a book named twice or limits no weights satisfy."""
+        """Raises ValueError for a book named twice, limits no weights satisfy, or a covariance window that is never enough."""
         if len(set(self.books)) != len(self.books):
             raise ValueError(f"books names a book twice: {', '.join(self.books)}")
         count = len(STYLES)
@@ -156,4 +156,9 @@ class AllocationOptions:
             raise ValueError(
                 f"floor = {self.floor:g} and cap = {self.cap:g} leave no weights of {count} styles that sum to 1: floor must be "
                 f"at most {1.0 / count:g} and cap at least that"
+            )
+        if self.covariance_months is not None and self.covariance_months < self.minimum_months:
+            raise ValueError(
+                f"covariance_months = {self.covariance_months} is less than minimum_months = {self.minimum_months}: no covariance "
+                "would ever be known; raise the one or lower the other"
             )

@@ -1,7 +1,7 @@
 """Books that time return series of any number: factor momentum as its studies define it, and the graph's own books.
 
 Weights of row t are set at the close of t from rows up to t and earn row t + 1. Long-short books are scaled to Σ|w| = 1,
-which changes no Sharpe ratio but makes turnover comparable. References: Ehsani & Linnainmaa (2022, Journal of Finance 77)
+½ where one of two legs is empty, which makes turnover comparable. References: Ehsani & Linnainmaa (2022, Journal of Finance 77)
 for the sign and the cross-sectional form; Gupta & Kelly (2019, Journal of Portfolio Management 45) for the scaled form;
 Ledoit & Wolf (2008) for Sharpe ratios and their differences.
 """

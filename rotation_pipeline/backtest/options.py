@@ -19,7 +19,7 @@ class BacktestOptions:
     28 August 2023), transfer fee 2 × 0.1, and 2 × 2.5 to 5 of spread and impact in large caps: about 15 to 20. Stock lending
     for the short leg is not in it."""
     cost_grid_bp: tuple[Annotated[float, Ge(0.0), Le(1000.0)], ...] = (0.0, 10.0, 20.0, 30.0, 50.0)
-    """Costs at which the headline measures are repeated (basis points): the spec's grid; the default cost is always added."""
+    """Costs at which the headline measures are repeated (basis points): from none to more than twice the default; the default cost is always added."""
     resamples: Annotated[int, Ge(100), Le(100_000)] = 1000
     """Bootstrap resamples (count): the Monte Carlo error of a 2.5 % tail is then about half a point."""
     mean_block: Annotated[float, Ge(1.0), Le(60.0)] = 6.0
@@ -34,7 +34,7 @@ class BacktestOptions:
     minimum_months: Annotated[int, Ge(3)] = 12
     """Fewest months for an interval or a test (months): below a year the bootstrap repeats a handful of numbers."""
     rolling_months: Annotated[int, Ge(12)] = 36
-    """Window of the rolling sample (months): three years, the spec's."""
+    """Window of the rolling sample (months): three years, as short as a Sharpe ratio bears."""
     overfitting_parts: Annotated[int, Ge(2), Le(16)] = 10
     """Blocks of the probability of backtest overfitting (count, even): 252 splits, blocks of a year in ten years; the paper
     takes 16 for thousands of days. Fewer while a block would be shorter than 4 months."""

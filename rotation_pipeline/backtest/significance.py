@@ -242,31 +242,48 @@ def excess_row(known: Known, strategy: str, baseline: str = BENCHMARK) -> Statis
     )
 
 
-def _trial_history(trials: pd.DataFrame) -> list[tuple[pd.Timestamp, str, float, float]]:
-    """(month, trial, Sharpe, information ratio) of factor-level trials, oldest first."""
+_Counted = tuple[pd.Timestamp, str, str, float, float]
+
+
+def _trial_history(trials: pd.DataFrame) -> list[_Counted]:
+    """(month, trial, strategy, Sharpe, information ratio) of factor-level trials, oldest first."""
     own = trials[trials["kind"] != STOCK_BOOK] if "kind" in trials else trials
-    rows = zip(own["month"], own["trial_id"], own["sharpe"], own["information_ratio"], strict=True)
+    rows = zip(own["month"], own["trial_id"], own["strategy"], own["sharpe"], own["information_ratio"], strict=True)
     return sorted(
-        ((as_month(month), str(trial), float(sharpe), float(ratio)) for month, trial, sharpe, ratio in rows),
+        (
+            (as_month(month), str(trial), str(name), float(sharpe), float(ratio))
+            for month, trial, name, sharpe, ratio in rows
+        ),
         key=lambda row: (row[0], row[1]),
     )
 
 
-def _trials_until(
-    counted: list[tuple[pd.Timestamp, str, float, float]], month: pd.Timestamp
-) -> tuple[int, float, float]:
-    """Number of trials up to ``month`` and the sample variance of their latest Sharpe and information ratios (0 below two)."""
-    latest = {trial: (sharpe, ratio) for when, trial, sharpe, ratio in counted if when <= month}
+def _trials_until(counted: list[_Counted], month: pd.Timestamp) -> tuple[int, float, float]:
+    """Number of trials up to ``month`` and the variances of their latest Sharpe and information ratios (0 below two).
+
+    The sample variance over all trials, or over the best of each strategy if that is larger: near copies of one strategy
+    must not make the others look alike, and so a deflated ratio higher.
+    """
+    latest = {trial: row for when, trial, *row in counted if when <= month}
     if not latest:
         raise MissingMonthError(
             f"marts.trials has no rows up to {month:%Y-%m}: materialise the trials of that month first"
         )
     spreads: list[float] = []
-    for position in (0, 1):
-        values = [latest[trial][position] for trial in sorted(latest)]
-        known = np.array([value for value in values if not math.isnan(value)])
-        spreads.append(float(known.var(ddof=1)) if known.size > 1 else 0.0)
+    for position in (1, 2):
+        known: list[float] = []
+        best: dict[str, float] = {}
+        for trial in sorted(latest):
+            name, value = str(latest[trial][0]), float(latest[trial][position])
+            if not math.isnan(value):
+                known.append(value)
+                best[name] = max(value, best.get(name, value))
+        spreads.append(max(_variance(known), _variance([best[name] for name in sorted(best)])))
     return len(latest), spreads[0], spreads[1]
+
+
+def _variance(values: list[float]) -> float:
+    return float(np.array(values).var(ddof=1)) if len(values) > 1 else 0.0
 
 
 def _frame(rows: list[tuple[pd.Timestamp, Statistic]]) -> pd.DataFrame:

@@ -12,9 +12,14 @@ from rotation_pipeline.allocation.frames import MissingMonthError, Month, as_mon
 from rotation_pipeline.allocation.tables import STRATEGIES
 from rotation_pipeline.backtest.history import BENCHMARK
 from rotation_pipeline.backtest.options import BacktestOptions
+from rotation_pipeline.factors.styles import STYLES
 
 State = Literal["beats", "no better", "worse", "clone"]
 Language = Literal["zh", "en"]
+STYLE_NAMES: dict[Language, dict[str, str]] = {
+    "en": {"MOM": "momentum", "VAL": "value", "QLTY": "quality", "VOL": "low volatility", "SIZE": "small size"},
+    "zh": {"MOM": "动量", "VAL": "价值", "QLTY": "质量", "VOL": "低波动", "SIZE": "小市值"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Verdict:
     """Mean ½ Σ|w − 1/K| so far."""
     forecast_r2: float
     """Out-of-sample R² of the mixture against the expanding mean, all styles pooled."""
+    absent: tuple[str, ...] = ()
+    """Styles without a return in any month: held alone they earn exactly nothing."""
 
     @property
     def is_believed(self) -> bool:
@@ -119,6 +126,7 @@ def verdict(
         trials=int(numbers(rows_where(tests, "statistic", "deflated_sharpe"), "trials")[0]), threshold=options.deflated_threshold,
         years_needed=_test(tests, BENCHMARK, "minimum_track_record")[0],
         is_clone=is_clone, active_share=math.fsum(shares) / len(shares), forecast_r2=_forecast_r2(forecast_scores, stamp),
+        absent=_absent(own),
     )  # fmt: skip
 
 
@@ -133,6 +141,11 @@ def _rows(frame: pd.DataFrame, table: str, month: pd.Timestamp, **where: object)
 
 def _measure(rows: pd.DataFrame, strategy: str, name: str) -> float:
     return float(numbers(rows_where(rows_where(rows, "strategy", strategy), "measure", name), "value")[0])
+
+
+def _absent(rows: pd.DataFrame) -> tuple[str, ...]:
+    flat = rows_where(rows_where(rows, "measure", "volatility"), "value", 0.0)["strategy"].tolist()
+    return tuple(style for style in STYLES if f"only_{style}" in flat)
 
 
 def _test(rows: pd.DataFrame, baseline: str, name: str) -> tuple[float, float, float, float]:
@@ -178,6 +191,7 @@ def _english(v: Verdict) -> tuple[str, ...]:
     plural = "configuration" if v.trials == 1 else "configurations"
     return (
         opening,
+        *_without_english(v.absent),
         f"Over {span}, it earned {say(v.net_return, '.2%')} a year net against {say(v.baseline_return, '.2%')}; Sharpe ratio "
         f"{say(v.sharpe)} against {say(v.baseline_sharpe)}.",
         f"Difference of the Sharpe ratios {say(v.difference)}, {v.confidence:.0%} interval {inside}, p = {say(v.p_value, '.3f')}; "
@@ -190,6 +204,26 @@ def _english(v: Verdict) -> tuple[str, ...]:
             else f"an excess of this quality needs {v.years_needed:.1f} years of record."
         ),
         f"Mean active share against equal weight {say(v.active_share, '.2%')}; out-of-sample R² of the forecasts {say(v.forecast_r2, '.2%')}.",
+    )
+
+
+def _without_english(absent: tuple[str, ...]) -> tuple[str, ...]:
+    if not absent:
+        return ()
+    *others, last = (STYLE_NAMES["en"][style] for style in absent)
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return (
+        f"There are no figures for {listed} in any month: the verdict says nothing about {'them' if others else 'it'}, and "
+        f"{'their' if others else 'its'} weight lies idle in every book, equal weight included.",
+    )
+
+
+def _without_chinese(absent: tuple[str, ...]) -> tuple[str, ...]:
+    if not absent:
+        return ()
+    listed = "、".join(STYLE_NAMES["zh"][style] for style in absent)
+    return (
+        f"各月均无{listed}的数据：本结论不涉及{'这些' if len(absent) > 1 else '该'}风格，其权重在包括等权在内的每个组合中都闲置。",
     )
 
 
@@ -209,6 +243,7 @@ def _chinese(v: Verdict) -> tuple[str, ...]:
     around = "暂无" if math.isnan(v.excess_low) else f"{say(v.excess_low, '.2%')} 至 {say(v.excess_high, '.2%')}"
     return (
         opening,
+        *_without_chinese(v.absent),
         f"截至 {v.month:%Y-%m} 的 {v.months} 个月，按每单位换手 {v.cost_bp:g} 个基点计成本，策略年化净收益 {say(v.net_return, '.2%')}，"
         f"等权 {say(v.baseline_return, '.2%')}；夏普比率 {say(v.sharpe)}，等权 {say(v.baseline_sharpe)}。",
         f"夏普比率之差 {say(v.difference)}，{v.confidence:.0%} 区间 {inside}，p = {say(v.p_value, '.3f')}；"

@@ -99,16 +99,20 @@ def explain(
         warehouse.require("marts.narratives", [wanted], why)
         narratives = warehouse.read("marts.narratives", first=wanted, last=wanted, period=period)
         table = warehouse.read("marts.narrative_facts", first=wanted, last=wanted, period=period)
+        kind = str(warehouse.latest_run()["source_kind"])
     if writers:
         _print_writing(to_pandas(narratives), as_json)
         return
     if as_json:
         rows = narratives.filter(narratives["language"] == language.value).to_dicts()
         sys.stdout.write(
-            json.dumps({"narrative": rows, "facts": table.to_dicts()}, ensure_ascii=False, default=str) + "\n"
+            json.dumps(
+                {"source_kind": kind, "narrative": rows, "facts": table.to_dicts()}, ensure_ascii=False, default=str
+            )
+            + "\n"
         )
         return
-    text = explained(to_pandas(narratives), to_pandas(table), wanted, language.value, facts, period)
+    text = explained(to_pandas(narratives), to_pandas(table), wanted, language.value, facts, period, kind)
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

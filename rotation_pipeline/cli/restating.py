@@ -89,6 +89,8 @@ def restated(settings: Settings, months: Sequence[date] | None, *, accept: bool,
                 stale = take_over(warehouse, settings, source, found)
             else:
                 stale = affected(warehouse, settings, found)
+                if found.none and asked is not source and isinstance(asked, AsksAgain):
+                    asked.discard()  # else the next look would take this answer for that day's
     _print(settings, found, stale, accept=accept, as_json=as_json)
     if not found.none and not accept:
         raise typer.Exit(1)

@@ -62,7 +62,7 @@ def walk_series(
     """Forecast from every row ``first`` … T − 1 of ``panel`` with each of :func:`forecasters`.
 
     ``panel``: complete returns (no NaN), fraction per month; market features may be NaN. ForecastInputError when
-    ``first`` leaves fewer than ``min_train_months`` rows for the first fit or ``first`` is not a refit month.
+    ``first`` leaves fewer than ``min_train_months`` rows for the first forecast or the first refit month is after ``first``.
     """
     if first + 1 < options.min_train_months or first >= len(panel.calendar):
         raise ForecastInputError(

@@ -139,8 +139,7 @@ def style_returns(past: History, month: int, style: str, months: int) -> list[fl
 
 def style_state(out: Collected, past: History, month: int) -> None:
     """What is true of the styles at the month's end: return over a year, weight, rank, forecast."""
-    weights = past.weights.get(month, {})
-    forecasts = past.forecasts.get(month, {})
+    weights, forecasts = past.weights.get(month, {}), founded_forecasts(past, month)
     weight_ranks, forecast_ranks = ranks(weights), ranks(forecasts)
     told_apart = len(set(forecasts.values())) > 1
     for style in STYLES:
@@ -155,11 +154,23 @@ def style_state(out: Collected, past: History, month: int) -> None:
 
 
 def traded(past: History, month: int) -> dict[str, float]:
-    """What was traded of each style at the month's end, in percentage points; empty in the first month."""
+    """What was traded of each style at the month's end, in percentage points; empty in the first month.
+
+    Of a style without figures nothing is: its weight lies idle.
+    """
     weights, drifted = past.weights.get(month, {}), past.drifted.get(month, {})
+    alive = styles_alive(past, month)
     return {
-        style: 100.0 * (weights[style] - drifted[style]) for style in STYLES if style in weights and style in drifted
+        style: 100.0 * (weights[style] - drifted[style])
+        for style in STYLES
+        if style in weights and style in drifted and style in alive
     }
+
+
+def founded_forecasts(past: History, month: int) -> dict[str, float]:
+    """Forecasts of the styles that have figures; that of another is made of nothing but the others."""
+    alive = styles_alive(past, month)
+    return {style: mean for style, mean in past.forecasts.get(month, {}).items() if style in alive}
 
 
 def largest_trades(changes: dict[str, float], options: NarrativeOptions) -> tuple[str | None, str | None]:
@@ -178,7 +189,7 @@ def strategy_state(out: Collected, past: History, month: int, options: Narrative
     now, book = past.backtest.get((HEADLINE, month)), past.books.get(month)
     out.number("strategy", "drawdown", None if now is None else now.drawdown)
     out.number("strategy", "active_share", None if book is None else book.active_share)
-    weights, forecasts = past.weights.get(month, {}), past.forecasts.get(month, {})
+    weights, forecasts = past.weights.get(month, {}), founded_forecasts(past, month)
     if weights:
         out.number("strategy", "weight_spread", 100.0 * (max(weights.values()) - min(weights.values())))
     alive = styles_alive(past, month)

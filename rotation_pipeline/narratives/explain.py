@@ -162,16 +162,19 @@ def explain(
     language: Language,
     with_facts: bool,
     period: Period = "month",
+    kind: str | None = None,
 ) -> str:
     """The narrative as text, with what asking a model took where one was set; with facts, a table of every fact it states
-    (id, subject, measure, value, source) below it.
+    (id, subject, measure, value, source) below it. ``kind`` (simulated or real) heads it where it is given: a text names the
+    index as if it were the real one.
 
     Raises :class:`NoNarrative` when the month, or the quarter that ends with it, has none in the language.
     """
     stamp = timestamp(month)
     row = _stored(narratives, stamp, language, period)
     origin = str(row["source"]) + ("" if pd.isna(row["reason"]) else f" ({row['reason']})")
-    lines = [f"{named(stamp, period)} [{language}, {origin}]", str(row["text"]), *_asking(row)]
+    badge = "" if kind is None else f"{kind.upper()} DATA  "
+    lines = [f"{badge}{named(stamp, period)} [{language}, {origin}]", str(row["text"]), *_asking(row)]
     if with_facts:
         known = _facts(facts, stamp, period)
         table = [("fact", "subject", "measure", "value", "source", "month")]

@@ -5,7 +5,7 @@ month's numbers and the thresholds of :class:`NarrativeOptions`. A rule whose nu
 
 Which style suits which regime follows the literature, not this sample: momentum crashes come in bear markets and their
 rebounds (Daniel and Moskowitz 2016), low-beta and quality stocks hold up in falling markets (Frazzini and Pedersen
-2014; Asness, Frazzini and Pedersen 2019), value is the spec's second defensive style, and small stocks are the riskier
+2014; Asness, Frazzini and Pedersen 2019), value counts as the second defensive style, and small stocks are the riskier
 side of their premium.
 """
 

@@ -153,6 +153,13 @@ HINT_TEXTS: dict[str, dict[Language, HintText]] = {
     },
 }
 QUARTER_TEXTS: dict[str, dict[Language, HintText]] = {
+    "equal_weights": {
+        "zh": ("季末各风格权重与等权无实质差异", "模型不作风格取舍，组合的收益与风险贴近等权基准"),
+        "en": (
+            "at the quarter end the weights differ from equal weight in name only",
+            "the model takes no view among styles and the return and risk of the book stay with the equal-weight benchmark",
+        ),
+    },
     "left_to_drift": {
         "zh": ("季内未在风格之间调仓，权重随收益自然漂移", "组合沿用既有的风格敞口，不产生风格间的调仓成本"),
         "en": (

@@ -178,12 +178,13 @@ def build_asset(stage: Stage, settings: Settings, partitions: dg.MonthlyPartitio
                 details = {name: _details(name, outcome, work) for name in tables}
         except DatabaseLocked as error:
             raise dg.RetryRequested(max_retries=3, seconds_to_wait=20) from error
-        except PartitionInvalid as error:
-            for name, quality in error.quality.items():
-                yield _check_result(name, quality)
-            raise known_failure(error, stage, months) or error from error
         except Exception as error:
-            raise known_failure(error, stage, months) or error from error
+            for name, quality in error.quality.items() if isinstance(error, PartitionInvalid) else ():
+                yield _check_result(name, quality)
+            failure = known_failure(error, stage, months)
+            if failure is None:
+                raise
+            raise failure from error
         context.log.info("%s: %s rows in %.2f s", stage.name, dict(outcome.rows), outcome.seconds)
         for name in tables:
             context.add_asset_metadata(details[name], asset_key(name), months[-1].isoformat())

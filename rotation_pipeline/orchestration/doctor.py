@@ -70,8 +70,12 @@ def _without_effect(settings: Settings) -> Iterator[Finding]:
     networks = any(expert.startswith("network") for expert in settings.forecasts.experts)
     idle = {
         "simulation": (name != "simulated" and settings.simulation != SimulationOptions(), f"the source is {name}"),
-        "source.path": (name != "files" and settings.source.path is not None, f"the source is {name}, not files"),
-        "source.mapping": (name != "files" and settings.source.mapping is not None, f"the source is {name}, not files"),
+        # with a vendor the folder holds the tables that vendor can't serve
+        "source.path": (name == "simulated" and settings.source.path is not None, f"the source is {name}"),
+        "source.mapping": (
+            settings.source.mapping is not None and (name == "simulated" or settings.source.path is None),
+            f"the source is {name}" if name == "simulated" else "source.path names no folder it could describe",
+        ),
         "network": (not networks and settings.network != NetworkOptions(), "forecasts.experts names no network"),
         "llm": (
             settings.llm.base_url is None and settings.llm != LlmOptions(),

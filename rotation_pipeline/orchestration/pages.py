@@ -83,7 +83,7 @@ def _cell(value: object) -> str | int | float | bool:
 def _broken_rows(error: PartitionInvalid) -> str:
     told = "\n".join(f"{name}: {broken_text(quality)}" for name, quality in error.quality.items())
     return (
-        f"rows break their table's definition; nothing was stored.\n{told}\nThe check of the asset shows the rows, and "
+        f"rows break their table's definition; they were not stored.\n{told}\nThe check of the asset shows the rows, and "
         "`rotation lineage TABLE.COLUMN` names the raw columns behind them. Mend those at their source and materialize the "
         "months again, raw_market_data first"
     )

@@ -124,4 +124,13 @@ def reconcile(
             found.add(left, right, part)
             done += len(part)
             listen(done, len(months))
-    return found.result()
+    result = found.result()
+    bars = result.rows.filter(pl.col("table") == "daily_bars")
+    counted = bars if only_common and bars.height else result.rows
+    if counted.filter((pl.col("a") > 0) | (pl.col("b") > 0)).is_empty():  # agreement about nothing is none
+        what = "security with bars" if only_common else "table with rows of these months"
+        raise SourceError(
+            f"nothing was compared: {a.name} and {b.name} have no {what} in common; choose other months (--from, --to) or "
+            "other sides"
+        )
+    return result

@@ -173,14 +173,17 @@ def run_stage(stage: Stage, work: Work) -> Outcome:
     work.months = stage.months(work.settings, work.months)
     if not work.months:
         return Outcome(stage.name, (), dict.fromkeys(stage.tables, 0), {}, {}, 0.0)
-    parts = [_run_months(stage, replace(work, months=months)) for months in _at_once(stage, work)]
+    parts: list[Outcome] = []
+    for months in _at_once(stage, work):
+        parts.append(_run_months(stage, replace(work, months=months)))
+        _let_go(parts)
     rows = {name: sum(part.rows.get(name, 0) for part in parts) for name in stage.tables}
     return Outcome(
         stage.name,
         tuple(work.months),
         rows,
         {name: _together([part.quality[name] for part in parts]) for name in parts[0].quality},
-        {name: pl.concat([part.frames[name] for part in parts[-_kept(parts, name) :]]) for name in parts[0].frames},
+        {name: pl.concat([part.frames[name] for part in parts if name in part.frames]) for name in parts[-1].frames},
         time.monotonic() - started,
         tuple(work.artifacts),
     )
@@ -195,15 +198,16 @@ def _at_once(stage: Stage, work: Work) -> list[list[date]]:
     return [work.months[at : at + few] for at in range(0, len(work.months), few)]
 
 
-def _kept(parts: Sequence[Outcome], name: str) -> int:
-    """How many of the last parts have rows of a table that fit together: all but in a large market."""
-    rows, kept = 0, 0
-    for part in reversed(parts):
-        rows += part.frames[name].height
-        if kept and rows > ROWS_AT_ONCE:
-            break
-        kept += 1
-    return kept
+def _let_go(parts: list[Outcome]) -> None:
+    """Of each table drop the rows of earlier parts that no longer fit together: memory follows the market, not the range."""
+    rows: dict[str, int] = {}
+    for at in range(len(parts) - 1, -1, -1):
+        held: dict[str, pl.DataFrame] = {}
+        for name, frame in parts[at].frames.items():
+            rows[name] = rows.get(name, 0) + frame.height
+            if at == len(parts) - 1 or rows[name] <= ROWS_AT_ONCE:
+                held[name] = frame
+        parts[at] = replace(parts[at], frames=held)
 
 
 def _together(found: Sequence[Quality]) -> Quality:

@@ -113,25 +113,31 @@ def stored_cells(warehouse: Warehouse, settings: Settings, month: date) -> pd.Da
 def grid(settings: Settings, indices: Mapping[str, int], axes: Collection[str]) -> list[Cell]:
     """Cells of the axes, in their order. ``indices``: members by index the stored data know, the one in use among them."""
     flat = settings.allocation
-    anchored, softmax = {"allocation.book": "anchored"}, {"allocation.book": "softmax"}
+    # what nested selection chooses is varied by holding it: under selection every value would be overruled alike
+    fixed: dict[str, Any] = {"allocation.selection": "fixed"}
+    anchored, softmax = {"allocation.book": "anchored", **fixed}, {"allocation.book": "softmax", **fixed}
+    nested: list[tuple[str, dict[str, Any]]] = [("nested", {})] if flat.selection == "nested" else []
     found: dict[str, list[tuple[str, dict[str, Any]]]] = {
         "score": [
-            ("r̂/σ", {"allocation.score_form": "ratio"}),
-            ("r̂", {"allocation.score_form": "raw"}),
+            *nested,
+            ("r̂/σ", {"allocation.score_form": "ratio", **fixed}),
+            ("r̂", {"allocation.score_form": "raw", **fixed}),
             *(
-                (f"r̂ − {value:g}σ", {"allocation.score_form": "penalty", "allocation.risk_penalty": value})
+                (f"r̂ − {value:g}σ", {"allocation.score_form": "penalty", "allocation.risk_penalty": value, **fixed})
                 for value in _with(PENALTIES, flat.risk_penalty)
             ),
         ],
         "tilt": [
-            (f"{v:g}", {**anchored, "allocation.tilt_scale": v}) for v in _with(TILTS, flat.tilt_scale)
+            *(nested if flat.book == "anchored" else []),
+            *((f"{v:g}", {**anchored, "allocation.tilt_scale": v}) for v in _with(TILTS, flat.tilt_scale)),
         ],
         "temperature": [
-            (f"{v:g}", {**softmax, "allocation.temperature": v})
-            for v in _with(TEMPERATURES, flat.temperature)
+            *(nested if flat.book == "softmax" else []),
+            *((f"{v:g}", {**softmax, "allocation.temperature": v}) for v in _with(TEMPERATURES, flat.temperature)),
         ],
         "inertia": [
-            (f"{v:g}", {**softmax, "allocation.inertia": v}) for v in _with(INERTIAS, flat.inertia)
+            *(nested if flat.book == "softmax" else []),
+            *((f"{v:g}", {**softmax, "allocation.inertia": v}) for v in _with(INERTIAS, flat.inertia)),
         ],
         "cost": [(f"{v:g}", {"backtest.cost_bp": v}) for v in _with(COSTS, settings.backtest.cost_bp)],
         "groups": [(f"{v}", {"factors.n_groups": v}) for v in _with(GROUPS, settings.factors.n_groups)],

@@ -51,7 +51,7 @@ def forecaster_title(name: str) -> str:
 def book_title(name: str) -> str:
     """What a book is called on the page."""
     if name == EQUAL:
-        return "equal weight, bought and held"
+        return "equal weight, restored every month"
     kind, _, rest = name.partition("_")
     fixed = {
         "sign": "factor momentum by sign, {}, long-short",
@@ -119,7 +119,7 @@ def markdown(study: Study, command: str, picture_path: str) -> str:
         f"{options.refit_every} months, the other experts every month; inputs are the past {options.forecasts.lookback} "
         "months of returns and four features of the market's own returns (last return, one-year volatility and mean, "
         "drawdown). There are no regime probabilities, no macroeconomic series and no firm characteristics. Long-short books "
-        f"hold Σ|w| = 1. Net means {options.cost_bp:g} basis points per ½ Σ|Δw|; the trading inside the factors is unknown and "
+        f"hold Σ|w| = 1, the scaled ones ½ where one leg is empty. Net means {options.cost_bp:g} basis points per ½ Σ|Δw|; the trading inside the factors is unknown and "
         "not charged, for any book. t and p values: Clark-West (one-sided) for forecasts, heteroskedasticity and "
         "autocorrelation robust for Sharpe ratios; intervals are studentised block bootstraps at 95 % (Ledoit & Wolf 2008).",
         "",

@@ -88,8 +88,8 @@ PHRASES: dict[str, tuple[str, str]] = {
     "table.headline": ("Strategy and baselines, net of {cost} bp", "策略与基准，扣除 {cost} 个基点成本"),
     "table.headline.how": (
         "Sharpe and information ratio with their 95% stationary-bootstrap intervals; the oracle sees the future and is an "
-        "upper bound. {trials} configurations were ever evaluated.",
-        "夏普与信息比率附 95% 平稳自助法区间；先知组合看得见未来，只是上界。共评估过 {trials} 种配置。",
+        "upper bound. Turnover is between styles; the cost is also of trading inside them. {trials} configurations were ever evaluated.",
+        "夏普与信息比率附 95% 平稳自助法区间；先知组合看得见未来，只是上界。换手只计风格之间，成本还包括风格内部的交易。共评估过 {trials} 种配置。",
     ),
     "table.forecast": ("The same, only months with an active forecast", "同上，仅含有主动预测的月份"),
     "table.forecast.how": (
@@ -162,6 +162,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "stock.long_short": ("Long less short group", "首组减末组"),
     "stock.index_tilt": ("Tilted index", "指数倾斜"),
     "stock.index_enhanced": ("Enhanced index", "指数增强"),
+    "stock.empty": ("(held no stock: figures are missing)", "（缺数据，从未持股）"),
     "stock.annualised_return": ("Net return p.a.", "年化净收益"),
     "stock.volatility": ("Volatility p.a.", "年化波动"),
     "stock.sharpe": ("Sharpe [95%]", "夏普 [95%]"),
@@ -425,8 +426,9 @@ PHRASES: dict[str, tuple[str, str]] = {
     "nav.sensitivity": ("Sensitivity", "敏感性"),
     "section.sensitivity": ("Had the choices been others", "若选择有所不同"),
     "sensitivity.none": (
-        "Not studied for these results. The command rotation study sensitivity changes one choice at a time and writes this report anew.",
-        "尚未针对本结果做敏感性研究。命令 rotation study sensitivity 每次只改动一项选择，并重写本报告。",
+        "Not studied for these results. The command rotation study sensitivity changes one choice at a time, counts each as a trial "
+        "and writes this report anew.",
+        "尚未针对本结果做敏感性研究。命令 rotation study sensitivity 每次只改动一项选择，每一格计为一次试验，并重写本报告。",
     ),
     "sensitivity.default": ("in use", "当前设置"),
     "sensitivity.score": ("Score", "得分"),

@@ -95,7 +95,11 @@ def _books(measures: pd.DataFrame, words: Words) -> Sequence[tuple[str, list[Cel
             own = {name: found[strategy, portfolio, name] for name in SHOWN if (strategy, portfolio, name) in found}
             if own:
                 title = words("stock.book", portfolio=words(f"stock.{portfolio}"), strategy=words(f"book.{strategy}"))
-                books.append((title, [_cell(name, own.get(name)) for name in SHOWN], next(iter(own.values())).months))
+                months = next(iter(own.values())).months
+                flat = own.get("volatility")
+                if flat is not None and flat.value == 0.0:  # money that was never invested has no return to be compared
+                    title, own = f"{title} {words('stock.empty')}", {}
+                books.append((title, [_cell(name, own.get(name)) for name in SHOWN], months))
     return books
 
 

@@ -89,3 +89,7 @@ class AsksAgain(Protocol):
     def adopt(self, other: Any) -> None:  # another store of the same class
         """Take over what another folder of the same source holds, in place of its own."""
         ...
+
+    def discard(self) -> None:
+        """Forget everything in the source's own folder."""
+        ...

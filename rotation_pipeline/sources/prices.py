@@ -90,7 +90,7 @@ def read_prices(path: Path) -> pl.DataFrame:
     typed = frame.with_columns(
         _identifier().alias("asset_id"),
         day.alias("day"),
-        *(pl.col(name).cast(pl.Float64, strict=False) for name in numbers),
+        *(pl.col(name).cast(pl.Float64, strict=False).fill_nan(None) for name in numbers),
     )
     for name in ("asset_id", "day", *numbers):
         empty = pl.col(name).is_in(["", "nan", "NaN", "None", "null"]) | pl.col(name).is_null()

@@ -42,7 +42,7 @@ class DiskFull(WarehouseError):
 
 
 class PartitionInvalid(WarehouseError):
-    """Rows that break their table's definition; nothing was stored. ``quality`` holds the outcome by table."""
+    """Rows that break their table's definition; they were not stored. ``quality`` holds the outcome by table."""
 
     def __init__(self, message: str, quality: Mapping[str, Quality] | None = None) -> None:
         super().__init__(message)

@@ -57,7 +57,7 @@ class Quality:
         if self.failures:
             found = "\n  ".join(str(failure) for failure in self.failures)
             raise PartitionInvalid(
-                f"{self.table} breaks its definition; nothing was stored:\n  {found}", {self.table: self}
+                f"{self.table} breaks its definition; these rows were not stored:\n  {found}", {self.table: self}
             )
 
 

@@ -139,7 +139,7 @@ def test_infeasible_and_bad_input_is_refused() -> None:
         mean_variance_weights(mean, np.zeros((5, 5)), 5.0)
     adapter = TypeAdapter(AllocationOptions)
     for wrong, named in (
-        ({"floor": 0.3}, "floor"), ({"cap": 0.1}, "cap"), ({"books": ["mean_variance", "mean_variance"]}, "books"),
+        ({"floor": 0.3}, "floor"), ({"cap": 0.1}, "cap"), ({"covariance_months": 12, "minimum_months": 24}, "covariance_months"), ({"books": ["mean_variance", "mean_variance"]}, "books"),
         ({"books": ["other"]}, "books"), ({"mean_variance": {"risk_aversion": 0.0}}, "risk_aversion"),
         ({"decision": {"refit_months": []}}, "refit_months"), ({"nested": {"every": "week"}}, "every"),
     ):  # fmt: skip

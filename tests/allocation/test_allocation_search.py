@@ -264,3 +264,18 @@ def test_a_training_sees_nothing_after_its_month() -> None:
     assert first.target(pd.Timestamp("2021-06-01")) is None
     assert first.target(pd.Timestamp("2021-12-01")) is not None
     assert list(first._trained) == [month]
+
+
+def test_no_training_before_two_months_have_a_covariance() -> None:
+    """A covariance that needs more months than the first training: equal weight until a sample can have a variance."""
+    every = tuple(range(1, 13))
+    options = replace(EVERYTHING, minimum_months=18, decision=replace(DECISION, minimum_months=12, refit_months=every))
+    known = states(inputs())
+    decider = Decider(known, options)
+    months = known.months_until(MONTHS[-1])
+    complete = [int((~np.isnan(known.at(month).returns).any(axis=1)).sum()) for month in months]
+    assert {18, 19, 20} <= set(complete)
+    for month, count in zip(months, complete, strict=True):
+        if 17 <= count <= 20:
+            assert (decider.target(month) is not None) == (count >= 20)
+    assert all(np.isfinite(found).all() for found in decider._trained.values())

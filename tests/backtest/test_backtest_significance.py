@@ -305,3 +305,15 @@ def test_replay(book: pd.DataFrame, trials: pd.DataFrame, table: pd.DataFrame) -
         pd.testing.assert_frame_equal(again, trials[trials["month"] == month].reset_index(drop=True), check_exact=True)
     other = significance_table(book, trials, [MONTHS[45]], replace(QUICK, seed=1))
     assert not other["low"].equals(table[table["month"] == MONTHS[45]]["low"].reset_index(drop=True))
+
+
+def test_near_copies_of_a_strategy_do_not_raise_the_deflated_ratio(book: pd.DataFrame, trials: pd.DataFrame) -> None:
+    month = MONTHS[45]
+    first = trials[(trials["month"] == month) & (trials["strategy"] == "rotation")]
+    copies = pd.concat([first.assign(trial_id=f"copy {i}", sharpe=first["sharpe"] + 1e-6 * i) for i in range(40)])
+    alone, crowded = (
+        row(significance_table(book, counted, [month], QUICK), month, "zero", "deflated_sharpe")
+        for counted in (trials, pd.concat([trials, copies]))
+    )
+    assert crowded["trials"] == alone["trials"] + 40
+    assert crowded["value"] < alone["value"]

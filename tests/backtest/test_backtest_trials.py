@@ -192,6 +192,18 @@ def test_stock_level_significance_alone_and_without_later_months(place: int) -> 
     assert expected["value"].isna().all() == (place < QUICK.minimum_months - 1)
 
 
+def test_one_stock_level_trial_says_nothing_of_how_far_trials_lie_apart() -> None:
+    """Deflated by a spread of 0 it would be the probabilistic ratio under another name: it is null instead."""
+    one = daily().filter(pl.col("portfolio") == "long_only")
+    trials = stock_rows()
+    trials = trials[(trials["kind"] != "stock_book") | trials["configuration"].str.contains("long_only")]
+    found = stock_significance(one, index(), trials, STOCK_MONTHS[-1:], QUICK).set_index(["baseline", "statistic"])
+    deflated = found.loc["equal_weight", "deflated_sharpe"]
+    assert np.isnan(deflated["value"])
+    assert deflated["trials"] == 4
+    assert np.isfinite(found.loc["equal_weight", "probabilistic_sharpe"]["value"])
+
+
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(MissingMonthError, match=r"marts\.trials"):
         stock_significance(daily(), index(), stock_rows().iloc[:0], STOCK_MONTHS, QUICK)

@@ -15,7 +15,9 @@ from rotation_pipeline.allocation.frames import MissingMonthError
 from rotation_pipeline.backtest.measure_table import measure_table
 from rotation_pipeline.backtest.significance import significance_table
 from rotation_pipeline.backtest.trials import trial_rows
-from rotation_pipeline.backtest.verdict import verdict
+from rotation_pipeline.backtest.verdict import STYLE_NAMES, verdict
+from rotation_pipeline.factors.styles import STYLES
+from rotation_pipeline.reporting.vocabulary import VOCABULARY
 
 MONTH = MONTHS[45]
 
@@ -124,6 +126,29 @@ def test_too_few_months_say_so(tables: dict[str, Any]) -> None:
     assert "only 5 months" in result.sentences("en")[0]
     assert "仅有 5 个月" in result.sentences("zh")[0]
     assert "nan" not in " ".join((*result.sentences("en"), *result.sentences("zh")))
+
+
+def test_styles_without_figures_are_named(tables: dict[str, Any]) -> None:
+    whole = verdict(**tables, month=MONTH, options=QUICK)
+    assert whole.absent == ()
+    measures = tables["measures"].copy()
+    flat = (measures["measure"] == "volatility") & measures["strategy"].isin(["only_VAL", "only_SIZE"])
+    assert flat.any()
+    measures.loc[flat, "value"] = 0.0
+    partly = verdict(**{**tables, "measures": measures}, month=MONTH, options=QUICK)
+    assert partly.absent == ("VAL", "SIZE")
+    assert "no figures for value and small size in any month" in partly.sentences("en")[1]
+    assert "各月均无价值、小市值的数据" in partly.sentences("zh")[1]
+    for language in ("en", "zh"):
+        assert (partly.sentences(language)[0], *partly.sentences(language)[2:]) == whole.sentences(language)
+        alone = replace(partly, absent=("QLTY",)).sentences(language)[1]
+        assert ("its weight" if language == "en" else "该风格") in alone
+
+
+def test_style_names_are_those_of_the_report() -> None:
+    for place, language in enumerate(("en", "zh")):
+        names = {style: VOCABULARY[f"style.{style}"][place].lower() for style in STYLES}
+        assert STYLE_NAMES[language] == names
 
 
 def test_missing_rows_are_named(tables: dict[str, Any]) -> None:

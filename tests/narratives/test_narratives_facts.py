@@ -338,3 +338,15 @@ def test_real_index_of_2015() -> None:
     assert value(month, "index", "return_1m", table) == pytest.approx(expected, abs=1e-12)
     assert expected < -0.05
     assert value(pd.Timestamp("2015-08-01"), "index", "drawdown", table) < -0.3
+
+
+def test_a_style_without_figures_is_neither_forecast_nor_traded() -> None:
+    longshort = INPUTS.longshort
+    found = fact_table(changed("longshort", longshort[longshort["factor"] != "VAL"]), MONTHS, OPTIONS)
+    told = ("forecast", "forecast_rank", "weight_change")
+    for measure in told:
+        ids = FACT_IDS["VAL", measure]
+        assert TABLE[(TABLE["fact_id"] == ids)]["value"].notna().any()
+        assert not found[(found["fact_id"] == ids)]["value"].notna().any()
+    assert "VAL" in set(TABLE["label"])
+    assert "VAL" not in set(found["label"])

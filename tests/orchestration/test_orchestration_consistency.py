@@ -137,7 +137,6 @@ def test_every_input_of_every_stage_must_be_written_also_views_and_tables_that_m
         ("index_features", "intermediate.index_daily", 14),
         ("factor_exposures", "intermediate.adjusted_bars", 28),
         ("factor_returns", "marts.factor_exposures", 2),
-        ("factor_evidence", "marts.factor_exposures", 1),
         ("market_regimes", "marts.regimes", 1),
         ("market_regimes", "intermediate.index_features", 36),
         ("factor_backtest", "marts.backtest", 1),
@@ -285,7 +284,7 @@ def test_all_months_may_be_computed_with_other_settings_also_by_the_stages_they_
         run_graph(copy, changed(made, copy), [LAST], only=["narrative_facts"])
     names = [stage.name for stage in stages()]
     rest = names[names.index("factor_backtest") + 1 :]
-    with pytest.raises(MixedSettings, match=r"html_report: marts\.backtest_measures"):
+    with pytest.raises(MixedSettings, match=r"html_report: marts\.\w+ of .*allocation.tilt_cap"):
         run_graph(copy, other, other.all_months(), only=["html_report"])
     run_graph(copy, other, other.all_months(), only=rest)
     assert json.loads(copy.latest_run()["settings"])["allocation"]["tilt_cap"] == 0.11

@@ -140,9 +140,10 @@ def test_a_line_cut_off_is_run_again_and_leaves_the_others(pool: type[Pool], tmp
     found = run_study(settings, [0.0], [1, 2], [5], path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
-    assert read_trials(path) == found[:1]
+    (kept,) = read_trials(path)  # markets are stored as they end, in any order
+    assert kept in found
     assert run_study(settings, [0.0], [1, 2], [5], path) == found
-    assert pool.asked[2:] == [(0.0, 2)]
+    assert pool.asked[2:] == [(0.0, 3 - kept.seed)]
     assert path.read_bytes() == whole
     path.write_text("a,b\n1,2\n")
     with pytest.raises(StudyError, match="move it away"):

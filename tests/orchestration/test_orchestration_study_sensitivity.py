@@ -223,6 +223,20 @@ def test_the_grid_holds_the_settings_in_use_once_an_axis(tmp_path: Path) -> None
     assert all(cell.changes.get("allocation.book") == "anchored" for cell in by_axis["tilt"])
 
 
+@pytest.mark.parametrize("book", ["anchored", "softmax"])
+def test_what_nested_selection_chooses_is_varied_by_holding_it(tmp_path: Path, book: str) -> None:
+    """Under selection every value would be overruled, and the cells would agree for no good reason."""
+    settings = small_settings(tmp_path, allocation={"book": book, "selection": "nested"})
+    for axis in ("score", "tilt", "temperature", "inertia"):
+        default, others = [], []
+        for cell in grid(settings, {}, [axis]):
+            (default if cell.is_default else others).append(cell)
+        shown = axis == "score" or (axis == "tilt") == (book == "anchored")
+        assert [cell.value for cell in default] == (["nested"] if shown else []), axis
+        assert others, axis
+        assert all(cell.changes["allocation.selection"] == "fixed" for cell in others), axis
+
+
 def test_a_section_of_the_page_is_replaced_and_others_stay(
     studied: tuple[Settings, pd.DataFrame], tmp_path: Path
 ) -> None:

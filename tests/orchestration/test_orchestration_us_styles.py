@@ -89,7 +89,7 @@ def test_planted_spells_are_found_by_momentum(tmp_path: Path) -> None:
 def test_the_page_holds_the_numbers_and_the_picture_the_lines(found: study.Study) -> None:
     text = markdown(found, "rotation study us-styles --path data", "images/us-styles.svg")
     equal = study.book_named(found.whole, study.EQUAL)
-    assert f"| equal weight, bought and held | {equal.sharpe_gross:.2f} | {equal.sharpe:.2f} |" in text
+    assert f"| equal weight, restored every month | {equal.sharpe_gross:.2f} | {equal.sharpe:.2f} |" in text
     for item in found.recent.books:
         assert f"{item.judged.sharpe_gross:.2f}" in text
     for figure in ("0.60", "0.82", "0.74", "2.2", "0.84", "53 and 1 bp", "1.15"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -53,3 +56,29 @@ def test_wide_stages_in_parts_store_the_same_rows(
 
 def test_a_market_of_fifty_is_computed_at_once() -> None:
     assert at_work.ROWS_AT_ONCE > 135 * 250 * 25
+
+
+def test_rows_of_earlier_parts_are_let_go(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While later parts are computed, no more than the last ones of each table is in memory."""
+    path = tmp_path / "parts.duckdb"
+    shutil.copy(project.database, path)
+    alive: list[weakref.ref[pl.DataFrame]] = []
+    most = 0
+    stored = at_work.as_stored
+
+    def counted(*given: Any) -> pl.DataFrame:
+        nonlocal most
+        frame = stored(*given)
+        gc.collect()
+        most = max(most, sum(one() is not None for one in alive))
+        alive.append(weakref.ref(frame))
+        return frame
+
+    monkeypatch.setattr(at_work, "as_stored", counted)
+    monkeypatch.setattr(at_work, "ROWS_AT_ONCE", 2_000)
+    with open_warehouse(path) as warehouse:
+        settings = stored_settings(warehouse.latest_run()["settings"], database=str(path))
+        months = warehouse.months("raw.daily_bars")[:12]
+        run_graph(warehouse, settings, months, only=["adjusted_bars"])
+    assert len(alive) > 4
+    assert most <= 2

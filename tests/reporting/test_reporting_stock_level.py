@@ -60,6 +60,18 @@ def test_figures_are_those_of_the_table() -> None:
     assert first["annualised_return"] == "1.0%"
 
 
+def test_a_book_that_never_held_a_stock_claims_nothing() -> None:
+    rows = measures()
+    rows.loc[(rows["portfolio"] == "index_tilt") & (rows["measure"] == "volatility"), "value"] = 0.0
+    empty = [row for row in stock_level_text(rows) if "Tilted index" in row["book"]]
+    assert len(empty) == len(STOCK_STRATEGIES)
+    for row in empty:
+        assert row["book"].endswith("(held no stock: figures are missing)")
+        assert {text for name, text in row.items() if name not in ("book", "months")} == {"–"}
+    others = [row for row in stock_level_text(rows) if "Tilted index" not in row["book"]]
+    assert others == [row for row in stock_level_text(measures()) if "Tilted index" not in row["book"]]
+
+
 def test_the_page_shows_the_books_as_of_its_month() -> None:
     later = measures(DATA.month + pd.DateOffset(months=1)).assign(value=9.87)
     page = render_report(replace(DATA, stock_measures=pd.concat([measures(), later])))

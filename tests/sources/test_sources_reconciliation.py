@@ -16,6 +16,9 @@ from rotation_pipeline.market.identifiers import with_asset_id
 from rotation_pipeline.market.schema import Table
 from rotation_pipeline.market.simulation import SimulationOptions, simulate
 from rotation_pipeline.market.tables import SOURCE_TABLES
+from rotation_pipeline.orchestration.reconcile import Side, reconcile
+from rotation_pipeline.settings import load_settings
+from rotation_pipeline.sources.base import SourceError
 from rotation_pipeline.sources.canonical import partitioned
 from rotation_pipeline.sources.options import ReconcileOptions
 from rotation_pipeline.sources.reconciliation import Reconciler, Reconciliation, common
@@ -222,6 +225,32 @@ def test_sources_of_different_coverage_compare_what_both_have(delivered: Frames)
     assert found.result().agree
     assert found.result().rows.filter(pl.col("table") == "listings")["a"][0] == 20 * len(MONTHS)
     assert not held(delivered, fewer).agree
+
+
+def test_agreement_about_nothing_is_none(delivered: Frames) -> None:
+    """Securities of which the other side has none, and sides without a table in common."""
+    rows, settings = stored(delivered), load_settings()
+    keys = rows["daily_bars"]["asset_key"].unique().sort().to_list()
+
+    def side(name: str, frames: Frames) -> Side:
+        return Side(name, MONTHS[0], MONTHS[-1], lambda _first, _last: frames)
+
+    halves = [
+        side(
+            name,
+            {
+                table: part.filter(pl.col("asset_key").is_in(chosen)) if "asset_key" in part.columns else part
+                for table, part in rows.items()
+            },
+        )
+        for name, chosen in (("low", keys[:15]), ("high", keys[15:]))
+    ]
+    with pytest.raises(SourceError, match="nothing was compared: low and high have no security with bars in common"):
+        reconcile(halves[0], halves[1], settings, MONTHS, only_common=True)
+    days, bars = (side(name, {name: rows[name]}) for name in ("trading_days", "daily_bars"))
+    with pytest.raises(SourceError, match="have no table with rows of these months in common"):
+        reconcile(days, bars, settings, MONTHS)
+    assert reconcile(halves[0], halves[0], settings, MONTHS, only_common=True).agree
 
 
 def test_the_command(rotation: Any, delivered: Frames, tmp_path: Path) -> None:

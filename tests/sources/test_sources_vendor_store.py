@@ -239,3 +239,23 @@ def test_what_the_vendor_says_today_is_kept_beside_and_adopted(stand: Stand, tmp
     changed = {path for path, content in contents(source.store.folder).items() if kept.get(path) != content}
     assert {path for path in changed if not path.endswith(MANIFEST)} >= {f"{unit}.parquet"}
     assert source.prepare(FIRST, LAST) == 0
+
+
+def test_a_later_answer_adopted_takes_the_place_of_whole_tables_known_earlier(stand: Stand, tmp_path: Path) -> None:
+    """Months read the earliest whole table that knows them: an old one kept would contradict what was taken over."""
+    source, middle = source_of(stand, tmp_path / "kept"), date(2021, 12, 1)
+    source.prepare(FIRST, middle)
+    source.prepare(FIRST, LAST)
+    assert source.store.units("listings") == ["upto-2021-12", "upto-2022-02"]
+    fresh = source.again()
+    fresh.prepare(middle, LAST)
+    corrected = fresh.store.read("listings", "upto-2022-02").with_columns(pl.lit("star").alias("board"))
+    fresh.store.write("listings", "upto-2022-02", corrected)
+    asked = date(2021, 12, 1), date(2021, 12, 31)
+    before, said = source.fetch("listings", *asked), fresh.fetch("listings", *asked)
+    assert not before.equals(said)
+    source.adopt(fresh)
+    assert source.fetch("listings", *asked).equals(said)
+    assert source.store.units("listings") == ["upto-2022-02"]
+    assert not (source.store.folder / "listings" / "upto-2021-12.parquet").exists()
+    assert source.prepare(FIRST, LAST) == 0

@@ -44,7 +44,14 @@ def days(month: date, *numbers: int) -> pl.DataFrame:
 
 
 def trial(month: date, name: str) -> pl.DataFrame:
-    known = {"month": month, "trial_id": name, "strategy": "rotation", "configuration": "{}", "months": 1}
+    known = {
+        "month": month,
+        "trial_id": name,
+        "kind": "book",
+        "strategy": "rotation",
+        "configuration": "{}",
+        "months": 1,
+    }
     schema = polars_schema(table_named("marts.trials"))
     return pl.DataFrame({column: [known.get(column, 0.1)] for column in schema}, schema=schema)
 

@@ -10,6 +10,7 @@ excess contains the dividends received.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
@@ -149,7 +150,10 @@ def _known(
 
 
 def _counted(trials: pd.DataFrame, month: pd.Timestamp) -> tuple[int, float]:
-    """All trials up to ``month``, and the sample variance of the latest information ratios of the stock-level ones (0 below two)."""
+    """All trials up to ``month``, and the sample variance of the latest information ratios of the stock-level ones.
+
+    NaN below two of them: nothing then says how far worthless trials lie apart, and a ratio deflated by 0 is not deflated.
+    """
     past = pd.DataFrame(trials[trials["month"] <= month])
     known = past.sort_values(["month", "trial_id"]).drop_duplicates("trial_id", keep="last").sort_values("trial_id")
     if known.empty:
@@ -158,7 +162,7 @@ def _counted(trials: pd.DataFrame, month: pd.Timestamp) -> tuple[int, float]:
         )
     own = numbers(rows_where(known, "kind", STOCK_BOOK), "information_ratio")
     own = own[~np.isnan(own)]
-    return len(known), float(own.var(ddof=1)) if own.size > 1 else 0.0
+    return len(known), float(own.var(ddof=1)) if own.size > 1 else math.nan
 
 
 def _frame(rows: list[tuple[object, ...]]) -> pd.DataFrame:

@@ -31,7 +31,7 @@ class SimulationOptions:
     n_stocks: Annotated[int, Ge(10), Le(6000)] = 50
     """Names beside the spare ones. The SSE 50 is the universe of the method (spec/factors.md)."""
     n_members: Annotated[int, Ge(10), Le(2500)] = 50
-    """Members of the index, never more than ``n_stocks``; the SSE 50 has 50 (rule 4 of spec/market-data.md)."""
+    """Members of the index, never more than ``n_stocks``; the SSE 50 has 50 (sanity rule 4 counts them)."""
     n_spare: Annotated[int, Ge(15), Le(1000)] = 30
     """Further names: candidates of reviews, later listings, other boards. 135 names were in the SSE 50 in 12 years; 30 give reviews a choice at little cost."""
     index_id: str = "000016.SH"

@@ -28,6 +28,12 @@ CLEAR = "rgba(0,0,0,0)"
 MIDMONTH: dict[str, Any] = {"xperiod": "M1", "xperiodalignment": "middle", "xhoverformat": "%Y-%m"}
 
 
+MONTH_TICKS: list[dict[str, Any]] = [
+    {"dtickrange": [None, "M11"], "value": "%Y-%m"}, {"dtickrange": ["M12", None], "value": "%Y"},
+]  # fmt: skip
+"""Months as everywhere on the page: the chart library knows English names of months only."""
+
+
 def canvas(data: ReportData, words: Words, *, height: int, dated: bool = True, legend: bool = True) -> go.Figure:
     """An empty figure in the house style with the source badge in its upper right corner.
 
@@ -59,7 +65,9 @@ def canvas(data: ReportData, words: Words, *, height: int, dated: bool = True, l
         )
     )
     if dated:
-        figure.update_xaxes(type="date", hoverformat="%Y-%m", showgrid=False, ticks="outside", ticklen=4)
+        figure.update_xaxes(
+            type="date", hoverformat="%Y-%m", showgrid=False, ticks="outside", ticklen=4, tickformatstops=MONTH_TICKS,
+        )  # fmt: skip
     figure.add_annotation(
         text=words(f"badge.{data.source_kind}"), name="badge", xref="paper", yref="paper", x=1, y=1, xanchor="right",
         yanchor="bottom", yshift=6, showarrow=False, font={"size": 10, "color": MUTED}, bordercolor=AXIS,

@@ -9,6 +9,7 @@ from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.regimes.names import REGIMES
 from rotation_pipeline.reporting.charts.base import (
     MIDMONTH,
+    MONTH_TICKS,
     canvas,
     dates,
     line,
@@ -58,7 +59,7 @@ def regime_index(data: ReportData, words: Words) -> go.Figure:
             ),
             row=2, col=1,
         )  # fmt: skip
-    figure.update_xaxes(type="date", showgrid=False, hoverformat="%Y-%m", ticks="")
+    figure.update_xaxes(type="date", showgrid=False, hoverformat="%Y-%m", ticks="", tickformatstops=MONTH_TICKS)
     figure.update_xaxes(row=2, col=1, ticks="outside")
     figure.update_yaxes(row=1, col=1, type="log", nticks=6, tickformat=",.0f", title_text=words("axis.index"))
     figure.update_yaxes(

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rotation_pipeline.factors.styles import STYLES
-from rotation_pipeline.reporting.charts.base import canvas, dates, line, main_detector, numbers, shade_regimes
+from rotation_pipeline.reporting.charts.base import (
+    MONTH_TICKS,
+    canvas,
+    dates,
+    line,
+    main_detector,
+    numbers,
+    shade_regimes,
+)
 from rotation_pipeline.reporting.data import ReportData
 from rotation_pipeline.reporting.formats import percent
 from rotation_pipeline.reporting.frames import between, floats, months_later, where
@@ -82,7 +90,7 @@ def weights_history(data: ReportData, words: Words) -> go.Figure:
             yref="y domain" if row == 1 else f"y{row} domain", y=1.0, font={"color": colour, "size": 13},
         )  # fmt: skip
     figure.update_yaxes(range=[-100.0 * limit, 100.0 * limit], nticks=4, tickformat="d", zeroline=True, gridwidth=0.5)
-    figure.update_xaxes(type="date", showgrid=False, hoverformat="%Y-%m", ticks="")
+    figure.update_xaxes(type="date", showgrid=False, hoverformat="%Y-%m", ticks="", tickformatstops=MONTH_TICKS)
     figure.update_xaxes(row=len(STYLES), col=1, ticks="outside")
     figure.update_layout(hovermode="x unified", hoversubplots="axis")
     return figure

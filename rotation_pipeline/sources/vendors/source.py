@@ -190,12 +190,36 @@ class VendorSource:
         return VendorSource(self._adapter, folder, self._options, caller=self._caller, beside=self._beside)
 
     def adopt(self, other: VendorSource) -> None:
-        """Put every unit of another store of this vendor into this one, in place of its own, and empty the other."""
+        """Put every unit of another store of this vendor into this one, in place of its own, and empty the other.
+
+        Whole tables kept as known in an earlier month of those asked for again go: their months would read them still.
+        """
         with self.store.alone():
             for name in other.store.entries():
                 table, _, unit = name.partition("/")
                 self.store.write(table, unit, other.store.read(table, unit))
+            for table, unit in self._outdated(other):
+                self.store.forget(table, unit)
         other.discard()
+
+    def _outdated(self, other: VendorSource) -> list[tuple[str, str]]:
+        """Units of whole tables kept as known in a month ``other`` was asked for, where it knows a later one."""
+        units: dict[str, list[str]] = {}
+        for name in other.store.entries():
+            table, _, unit = name.partition("/")
+            units.setdefault(table, []).append(unit)
+        monthly = [min(held) for held in units.values() if not held[0].startswith(_UPTO)]
+        if not monthly:
+            return []
+        # a table that reaches back before what was asked for (memberships since their beginning) does not say what was
+        first = f"{_UPTO}{max(monthly)}"
+        whole = {table: held for table, held in units.items() if held[0].startswith(_UPTO)}
+        return [
+            (table, unit)
+            for table, held in whole.items()
+            for unit in self.store.units(table)
+            if first <= unit < max(held) and unit not in held
+        ]
 
     def discard(self) -> None:
         """Forget everything downloaded into this store."""

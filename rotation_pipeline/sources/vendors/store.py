@@ -84,10 +84,15 @@ class VendorStore:
         frame.rechunk().write_parquet(buffer, compression="zstd", statistics=False, row_group_size=1 << 20)
         content = buffer.getvalue()
         self._replace(self._path(table, unit), content)
-        units = {
-            **self.entries(),
-            f"{table}/{unit}": {"rows": frame.height, "sha256": hashlib.sha256(content).hexdigest()},
-        }
+        entry = {"rows": frame.height, "sha256": hashlib.sha256(content).hexdigest()}
+        self._enter({**self.entries(), f"{table}/{unit}": entry})
+
+    def forget(self, table: str, unit: str) -> None:
+        """Take a unit out; what it covered comes from another one, or is fetched again."""
+        self._enter({name: entry for name, entry in self.entries().items() if name != f"{table}/{unit}"})
+        self._path(table, unit).unlink(missing_ok=True)
+
+    def _enter(self, units: Mapping[str, dict[str, Any]]) -> None:
         text = json.dumps({"units": dict(sorted(units.items()))}, indent=1) + "\n"
         self._replace(self._manifest, text.encode())
 
