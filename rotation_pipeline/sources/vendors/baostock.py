@@ -19,6 +19,7 @@ from rotation_pipeline.sources.vendors.conversions import (
     board,
     complete,
     enough,
+    fundamentals,
     intervals,
     quarters_before,
     unique,
@@ -268,22 +269,9 @@ class BaostockAdapter:
             "roe": self._reports(caller, "query_profit_data", PROFIT, month),
             "net_profit_yoy": self._reports(caller, "query_growth_data", GROWTH, month),
         }
-        names = [
-            "asset_id",
-            "report_period",
-            "announced_on",
-            "item",
-            "value",
-            "is_revision",
-            "announcement_is_deadline",
-        ]
         flag = pl.lit("0").alias("flag")
-        parts = [
-            versions(rows.with_columns(pl.col(item).alias("value"), flag)).with_columns(pl.lit(item).alias("item"))
-            for item, rows in found.items()
-        ]
-        rows = pl.concat([part.select(names) for part in parts])
-        return rows.filter(pl.col("announced_on").is_between(month, month_last_day(month))).sort(names[:4])
+        items = {item: versions(rows.with_columns(pl.col(item).alias("value"), flag)) for item, rows in found.items()}
+        return fundamentals(items).filter(pl.col("announced_on").is_between(month, month_last_day(month)))
 
     def _dividends(self, caller: Caller, month: date) -> pl.DataFrame:
         parts: list[pl.DataFrame] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 import polars as pl
@@ -151,3 +152,11 @@ def profitability(profit: pl.DataFrame, equity: pl.DataFrame) -> dict[str, pl.Da
     )  # fmt: skip
     roe = both.filter(pl.col("equity") > 0).with_columns(pl.col("value") / pl.col("equity"))
     return {"net_profit_ttm": ttm, "book_equity": equity, "roe_ttm": roe}
+
+
+def fundamentals(items: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Rows of the table of that name from its items, each as :func:`versions` gives them; sorted by key."""
+    key = ["asset_id", "report_period", "announced_on", "item"]
+    names = [*key, "value", "is_revision", "announcement_is_deadline"]
+    rows = [found.with_columns(pl.lit(item).alias("item")).select(names) for item, found in items.items()]
+    return pl.concat(rows).sort(key)

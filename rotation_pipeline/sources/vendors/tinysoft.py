@@ -27,6 +27,7 @@ from rotation_pipeline.sources.vendors.conversions import (
     board,
     complete,
     enough,
+    fundamentals,
     intervals,
     profitability,
     unique,
@@ -410,20 +411,7 @@ class TinysoftAdapter:
         return {**profitability(known["profit"], known["equity"]), "roe": known["roe"]}
 
     def _fundamentals(self, last: date, store: VendorStore) -> pl.DataFrame:
-        names = [
-            "asset_id",
-            "report_period",
-            "announced_on",
-            "item",
-            "value",
-            "is_revision",
-            "announcement_is_deadline",
-        ]
-        parts = [
-            found.with_columns(pl.lit(item).alias("item")).select(names)
-            for item, found in self._items(last, store).items()
-        ]
-        return pl.concat(parts).sort(names[:4])
+        return fundamentals(self._items(last, store))
 
     def _of_months(self, table: str, code: str, first: date, last: date, store: VendorStore) -> pl.DataFrame:
         """Rows of one security in months that the same stored units cover."""

@@ -18,6 +18,7 @@ from rotation_pipeline.sources.vendors.conversions import (
     board,
     complete,
     enough,
+    fundamentals,
     intervals,
     profitability,
     quarters_before,
@@ -354,20 +355,8 @@ class TushareAdapter:
                 self._statement(caller, "fina_indicator", "netprofit_yoy", "ann_date", after, PERIODS, over=100)
             ),
         }
-        names = [
-            "asset_id",
-            "report_period",
-            "announced_on",
-            "item",
-            "value",
-            "is_revision",
-            "announcement_is_deadline",
-        ]
-        rows = pl.concat(
-            [found.with_columns(pl.lit(item).alias("item")).select(names) for item, found in items.items()]
-        )
-        announced = rows.filter(pl.col("announced_on").is_between(month, month_last_day(month)))
-        return announced.filter(pl.col("report_period").is_in(quarters_before(after, PERIODS))).sort(names[:4])
+        announced = fundamentals(items).filter(pl.col("announced_on").is_between(month, month_last_day(month)))
+        return announced.filter(pl.col("report_period").is_in(quarters_before(after, PERIODS)))
 
     def _statement(
         self, caller: Caller, method: str, column: str, announced: str, after: date, periods: int, *, over: float = 1.0
