@@ -3,7 +3,7 @@
 Row (month s, style i), target r_i(s + 1) / σ_i. Predictors, standardised on the training rows: the style's own return
 lagged 0, 1, 2 months and its means over 3, 6 and 12 months, in units of σ_i; the market features of month s; the style
 dummies. How much a model may say (a penalty, a number of components or trees) is the candidate with the smallest squared
-error on time-ordered folds, each predicted from what lies before it; ties go to the one that says less, and among the
+error on time-ordered folds, each predicted (and standardised) from what lies before it; ties go to the one that says less, and among the
 candidates is one that forecasts zero or nearly so. The standard error is the folds' root mean squared error at that
 candidate, pooled over styles in units of σ_i.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -28,9 +29,20 @@ from rotation_pipeline.forecasting.history import History
 from rotation_pipeline.forecasting.options import ForecastOptions
 
 FloatArray = NDArray[np.float64]
+Months = NDArray[np.int64]
 Predictor = Callable[[FloatArray], FloatArray]
 SPANS = (3, 6, 12)
 """Months of the means among the predictors."""
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What predictors and targets are measured in: σ of each style (K; NaN where too few months are known), mean and
+    standard deviation of each market feature (M)."""
+
+    scale: FloatArray
+    market_mean: FloatArray
+    market_scale: FloatArray
 
 
 class PooledRegression(ABC):
@@ -53,80 +65,103 @@ class PooledRegression(ABC):
     def fitted(self, x: FloatArray, y: FloatArray, candidates: Sequence[float]) -> list[Predictor]:
         """The model of each candidate fitted on ``x`` (n × P) and ``y`` (n); a predictor takes rows (m × P) to m."""
 
-    def _rows(self, history: History, scale: FloatArray, t: int) -> FloatArray:
-        """Predictors at month index t: K × P; NaN where a style's own past year is incomplete."""
-        styles = history.styles[: t + 1] / scale
-        count = styles.shape[1]
-        own = [styles[t - lag] for lag in range(3)] + [styles[t + 1 - span : t + 1].mean(axis=0) for span in SPANS]
-        market = history.market[t]
-        known = np.where(np.isnan(market), self._market_mean, market)
-        scaled = np.clip((known - self._market_mean) / self._market_scale, -4.0, 4.0)
-        dummies = np.eye(count)
-        spread = (dummies[:, :, None] * scaled).reshape(count, -1) if self.interacted else np.tile(scaled, (count, 1))
-        return np.concatenate([np.array(own).T, dummies, spread], axis=1)
+    def _raw(self, history: History, months: range) -> tuple[FloatArray, FloatArray]:
+        """Predictors before any statistic touches them, for month indices ``months``: own returns (n × K × 6), NaN where a
+        style's past year is incomplete, and market features (n × M)."""
+        styles, when = history.styles, np.arange(months.start, months.stop)
+        own = [styles[when - lag] for lag in range(3)]
+        own += [np.mean([styles[when - lag] for lag in range(span)], axis=0) for span in SPANS]
+        return np.stack(own, axis=2), history.market[when]
 
-    def _statistics(self, history: History) -> FloatArray:
+    def _standard(self, history: History) -> Standard:
+        """Statistics of the months given, which must all lie before what is forecast with them."""
         market = history.market
-        self._market_mean = np.nan_to_num(column_means(market), nan=0.0)
+        mean = np.nan_to_num(column_means(market), nan=0.0)
         counts = (~np.isnan(market)).sum(axis=0)
-        squares = np.where(np.isnan(market), 0.0, (market - self._market_mean) ** 2).sum(axis=0)
+        squares = np.where(np.isnan(market), 0.0, (market - mean) ** 2).sum(axis=0)
         spread = np.sqrt(squares / np.maximum(counts - 1, 1))
-        self._market_scale = np.where(spread > 1e-12, spread, 1.0)
         scale = root_mean_square(history.styles - column_means(history.styles))
-        return np.where(scale > 0.0, scale, np.nan)
+        return Standard(np.where(scale > 0.0, scale, np.nan), mean, np.where(spread > 1e-12, spread, 1.0))
 
-    def _panel(
-        self, history: History, scale: FloatArray, months: range
-    ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
-        x = np.concatenate([self._rows(history, scale, t) for t in months])
-        y = np.concatenate([history.styles[t + 1] / scale for t in months])
+    def _rows(self, own: FloatArray, market: FloatArray, standard: Standard) -> FloatArray:
+        """Rows (n·K × P) of the predictors ``_raw`` gives, months outermost."""
+        months, count = own.shape[:2]
+        known = np.where(np.isnan(market), standard.market_mean, market)
+        scaled = np.clip((known - standard.market_mean) / standard.market_scale, -4.0, 4.0)
+        dummies = np.broadcast_to(np.eye(count), (months, count, count))
+        if self.interacted:
+            spread = (dummies[:, :, :, None] * scaled[:, None, None, :]).reshape(months, count, -1)
+        else:
+            spread = np.broadcast_to(scaled[:, None, :], (months, count, scaled.shape[1]))
+        rows = np.concatenate([own / standard.scale[:, None], dummies, spread], axis=2)
+        return rows.reshape(months * count, -1)
+
+    def _panel(self, history: History, months: range, standard: Standard) -> tuple[FloatArray, FloatArray, Months]:
+        """Complete rows x (n × P), targets y (n) in units of σ, and the month of each; x not yet divided by its spread."""
+        x = self._rows(*self._raw(history, months), standard)
+        y = (history.styles[months.start + 1 : months.stop + 1] / standard.scale).reshape(-1)
         when = np.repeat(np.array(months, dtype=np.int64), history.styles.shape[1])
         good = np.isfinite(x).all(axis=1) & np.isfinite(y)
         return x[good], y[good], when[good]
+
+    def _fold_errors(self, history: History, months: range, candidates: Sequence[float]) -> tuple[FloatArray, int]:
+        """Summed squared errors of each candidate on the folds, and their number. Every statistic, the units of the error
+        among them, is of the months before the fold."""
+        folds = self._options.ridge_validation_folds
+        edges = [months[0] + round(k * len(months) / (folds + 1)) for k in range(1, folds + 2)]
+        edges[-1] = months[-1] + 1
+        squares = np.zeros(len(candidates))
+        count = 0
+        for start, stop in pairwise(edges):
+            # a row stamped s has its outcome at s + 1, known before a forecast made at ``start`` if s < start
+            standard = self._standard(history.until(start + 1))
+            x, y, when = self._panel(history, range(months.start, stop), standard)
+            past, fold = when < start, when >= start
+            if not past.any() or not fold.any():
+                continue
+            spread = _spread(x[past])
+            count += int(fold.sum())
+            for k, predictor in enumerate(self.fitted(x[past] / spread, y[past], candidates)):
+                squares[k] += float(((y[fold] - predictor(x[fold] / spread)) ** 2).sum())
+        return squares, count
 
     def fit(self, history: History) -> None:
         """Choose the candidate on the past's own time-ordered folds and fit on all of it."""
         self._predictor = None
         months = range(max(SPANS) - 1, len(history.styles) - 1)
-        folds = self._options.ridge_validation_folds
-        if len(months) < 2 * (folds + 1):
+        if len(months) < 2 * (self._options.ridge_validation_folds + 1):
             return
-        self._scale = self._statistics(history)
-        x, y, when = self._panel(history, self._scale, months)
-        if len(y) < MIN_ERRORS:
-            return
-        spread = x.std(axis=0)
-        self._x_scale = np.where(spread > 1e-12, spread, 1.0)
-        x = x / self._x_scale
-        edges = [months[0] + round(k * len(months) / (folds + 1)) for k in range(1, folds + 2)]
-        edges[-1] = months[-1] + 1
         candidates = self.candidates()
-        squares = np.zeros(len(candidates))
-        count = 0
-        for start, stop in pairwise(edges):
-            # a row stamped s has its outcome at s + 1, known before a forecast made at ``start`` if s < start
-            past, fold = when < start, (when >= start) & (when < stop)
-            if not past.any() or not fold.any():
-                continue
-            count += int(fold.sum())
-            for k, predictor in enumerate(self.fitted(x[past], y[past], candidates)):
-                squares[k] += float(((y[fold] - predictor(x[fold])) ** 2).sum())
+        squares, count = self._fold_errors(history, months, candidates)
         if count < MIN_ERRORS:
             return
+        self._scaling = self._standard(history)
+        x, y, _ = self._panel(history, months, self._scaling)
+        if len(y) < MIN_ERRORS:
+            return
+        self._spread = _spread(x)
         best = int(np.argmin(squares))
         self.penalty = candidates[best]
         self._error = float(np.sqrt(squares[best] / count))
-        self._predictor = self.fitted(x, y, (self.penalty,))[0]
+        self._predictor = self.fitted(x / self._spread, y, (self.penalty,))[0]
 
     def predict(self, history: History) -> tuple[FloatArray, FloatArray]:
         """(forecast, standard error); all NaN when the history was too short to fit."""
         count = history.styles.shape[1]
         if self._predictor is None:
             return np.full(count, np.nan), np.full(count, np.nan)
-        rows = self._rows(history, self._scale, len(history.styles) - 1) / self._x_scale
+        last = range(len(history.styles) - 1, len(history.styles))
+        rows = self._rows(*self._raw(history, last), self._scaling) / self._spread
         good = np.isfinite(rows).all(axis=1)
-        mean = self._predictor(np.where(np.isfinite(rows), rows, 0.0)) * self._scale
-        return np.where(good, mean, np.nan), np.where(good, self._error * self._scale, np.nan)
+        scale = self._scaling.scale
+        mean = self._predictor(np.where(np.isfinite(rows), rows, 0.0)) * scale
+        return np.where(good, mean, np.nan), np.where(good, self._error * scale, np.nan)
+
+
+def _spread(x: FloatArray) -> FloatArray:
+    """Standard deviation of each column; 1 for a constant one."""
+    spread = x.std(axis=0)
+    return np.where(spread > 1e-12, spread, 1.0)
 
 
 def _linear(beta: FloatArray, center: FloatArray | None = None, level: float = 0.0) -> Predictor:

@@ -163,22 +163,39 @@ def test_folds_are_predicted_from_what_lies_before_them(make: type[PooledRegress
     h.styles[1:] += 0.02 * h.market[:-1, :1]
     expert = make(OPTIONS)
     expert.fit(h)
-    months = range(11, 69)
-    scale = expert._statistics(h)
-    x, y, when = expert._panel(h, scale, months)
-    x = x / x.std(axis=0)
-    edges = [11 + round(k * 58 / 5) for k in range(1, 6)]
+    edges = [11 + round(k * 58 / 5) for k in range(1, 5)]
     errors = []
     for candidate in expert.candidates():
         squares = []
-        for start, stop in zip(edges, [*edges[1:-1], 69], strict=False):
-            past = when < start
-            fold = (when >= start) & (when < stop)
-            predictor = expert.fitted(x[past], y[past], [candidate])[0]
-            squares.append((y[fold] - predictor(x[fold])) ** 2)
+        for start, stop in zip(edges, [*edges[1:], 69], strict=True):
+            # what was known at the close of month ``start``, and nothing else, fits and scales
+            known = h.until(start + 1)
+            x, y = reference_rows(known, known, range(11, start), expert.interacted)
+            spread = x.std(axis=0)
+            spread[spread < 1e-12] = 1.0
+            predictor = expert.fitted(x / spread, y, [candidate])[0]
+            x, y = reference_rows(h, known, range(start, stop), expert.interacted)
+            squares.append((y - predictor(x / spread)) ** 2)
         errors.append(np.sqrt(np.concatenate(squares).mean()))
     assert expert.penalty == expert.candidates()[int(np.argmin(errors))]
-    np.testing.assert_allclose(expert.predict(h)[1], min(errors) * scale, rtol=1e-8)
+    np.testing.assert_allclose(expert.predict(h)[1], min(errors) * np.sqrt(h.styles.var(axis=0)), rtol=1e-8)
+
+
+def reference_rows(h: History, known: History, months: range, interacted: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Predictors and targets written out one by one, measured by the statistics of ``known``."""
+    sigma = np.sqrt(known.styles.var(axis=0))
+    mean, deviation = known.market.mean(axis=0), known.market.std(axis=0, ddof=1)
+    x, y = [], []
+    for t in months:
+        scaled = [min(max(value, -4.0), 4.0) for value in (h.market[t] - mean) / deviation]
+        for i in range(h.styles.shape[1]):
+            own = [h.styles[t - lag, i] for lag in (0, 1, 2)]
+            own += [h.styles[t - span + 1 : t + 1, i].mean() for span in (3, 6, 12)]
+            dummies = [float(i == j) for j in range(h.styles.shape[1])]
+            spread = [d * value for d in dummies for value in scaled] if interacted else scaled
+            x.append([value / sigma[i] for value in own] + dummies + spread)
+            y.append(h.styles[t + 1, i] / sigma[i])
+    return np.array(x), np.array(y)
 
 
 @pytest.mark.parametrize("make", NEW)
