@@ -17,14 +17,14 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,7 @@ NO_PART = ("reporting", "cli", "narratives", "notebook", "stock_selection", "def
 CHECKED_SEED = 1
 """The market whose tables are held against their definitions at every strength; of the others it is the same code."""
 TASKS_PER_PROCESS = 16
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,24 @@ def read_trials(path: Path) -> list[Trial]:
     return [Trial(**{name: kinds.get(name, float)(row[name]) for name in names}) for row in rows]
 
 
+def as_finished(function: Callable[..., Answer], tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Answer]:
+    """``function(*task)`` of every task in ``workers`` processes, in the order they finish; the first error ends it.
+
+    Processes are started anew after about ``TASKS_PER_PROCESS`` tasks each, for their memory grows. The executor's own
+    ``max_tasks_per_child`` does that too, but can wait for ever for a process it never started (Python issue 115634).
+    """
+    size = workers * TASKS_PER_PROCESS
+    for first in range(0, len(tasks), size):
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            futures = [pool.submit(function, *task) for task in tasks[first : first + size]]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
 def run_study(
     settings: Settings,
     strengths: Sequence[float],
@@ -240,20 +259,12 @@ def run_study(
     path.parent.mkdir(parents=True, exist_ok=True)
     text = settings.model_dump_json()
     done = len(wanted) - len(todo)
-    with ProcessPoolExecutor(
-        workers or os.cpu_count() or 1, mp_context=get_context("spawn"), max_tasks_per_child=TASKS_PER_PROCESS
-    ) as pool:
-        futures = [pool.submit(run_market, text, strength, seed, list(years)) for strength, seed in todo]
-        try:
-            for future in as_completed(futures):
-                trials = future.result()
-                _append(path, trials)
-                known |= {_key(trial): trial for trial in trials}
-                done += 1
-                listen(trials, done, len(wanted))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    tasks = [(text, strength, seed, list(years)) for strength, seed in todo]
+    for trials in as_finished(run_market, tasks, workers or os.cpu_count() or 1):
+        _append(path, trials)
+        known |= {_key(trial): trial for trial in trials}
+        done += 1
+        listen(trials, done, len(wanted))
     return [known[(*pair, length)] for pair in wanted for length in sorted(years)]
 
 

@@ -127,6 +127,15 @@ def test_finished_markets_are_kept_and_others_told_of(
     assert "11 rows are of other settings or code" in told[0]
 
 
+def test_more_markets_than_a_process_takes_are_all_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "TASKS_PER_PROCESS", 1)
+    assert sorted(study.as_finished(divmod, [(number, 3) for number in range(5)], 2)) == [
+        (0, 0), (0, 1), (0, 2), (1, 0), (1, 1),
+    ]  # fmt: skip
+    with pytest.raises(ZeroDivisionError):
+        list(study.as_finished(divmod, [(1, 0)], 1))
+
+
 def test_a_failure_keeps_what_is_finished(pool: type[Pool], tmp_path: Path) -> None:
     path = tmp_path / "markets.csv"
     run_study(tiny(tmp_path), [0.0], [1], [5], path)
