@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup run test lint types walls ui bench docs clean
+.PHONY: setup run test lint types walls ui bench bench-peers docs clean
 
 setup: $(READY)
 
@@ -37,12 +37,22 @@ ui: $(READY)
 	mkdir -p .dagster && cp dagster.yaml .dagster/dagster.yaml
 	DAGSTER_HOME=$(CURDIR)/.dagster $(BIN)/dagster dev -w workspace.yaml
 
+# The peers that need an environment of their own; `make bench` uses it if it is there
+bench-peers: .venv-peers/.ready
+
+.venv-peers/.ready: benchmarks/peers-requirements.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-requirements.txt
+	touch .venv-peers/.ready
+
 bench: $(READY)
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	mkdir -p build && rm -f build/bench.jsonl
+	failed=0; for file in benchmarks/bench_*.py; do BENCH_TABLE=build/bench.jsonl $(BIN)/python $$file || failed=1; done; \
+	$(BIN)/python benchmarks/scoreboard.py build/bench.jsonl && exit $$failed
 
 # The docs site into site/, every warning an error; open site/index.html
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .benchmarks build site *.egg-info
+	rm -rf $(VENV) .venv-peers .pytest_cache .ruff_cache .hypothesis .benchmarks build site *.egg-info

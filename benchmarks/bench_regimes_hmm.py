@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import scoreboard
 from threadpoolctl import threadpool_limits
 
 from rotation_pipeline.regimes.features import index_features
@@ -150,6 +151,13 @@ def main() -> int:
         failed |= not equal
         if name == "hmmlearn log":
             failed |= statistics.median(ratios) < 0.8 * GOAL
+        goal, kept = (
+            (f"≥ {GOAL:g}", scoreboard.verdict(statistics.median(ratios), GOAL))
+            if name == "hmmlearn log"
+            else ("–", "–")
+        )
+        figure = f"{statistics.median(ratios):.1f} × {name}" if equal else f"{name}: likelihoods differ"
+        scoreboard.add("hidden Markov models, against hmmlearn", figure, goal, kept if equal else "MISSED")
     for form in ("monthly", "daily"):
         options = RegimeOptions(form=form, stride=1)
         begun = time.process_time()

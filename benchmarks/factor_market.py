@@ -6,6 +6,7 @@ hundred. Monthly figures are drawn independently. The file is made once and kept
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from rotation_pipeline.market.calendar import month_start, sessions
+from rotation_pipeline.warehouse.errors import LayoutMismatch
 from rotation_pipeline.warehouse.store import open_warehouse
 
 FIRST = date(2014, 1, 1)
@@ -72,8 +74,12 @@ def _prices(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
 def make(size: Size) -> Path:
     """The stored market, made if it is not there."""
     if size.path.exists():
-        with open_warehouse(size.path):  # a newer warehouse adds its tables
-            return size.path
+        try:
+            with open_warehouse(size.path):  # a newer warehouse adds its tables
+                return size.path
+        except LayoutMismatch:  # and if it has other columns in some, the market is made again
+            size.path.unlink()
+            shutil.rmtree(size.path.with_suffix(".panel"), ignore_errors=True)
     FOLDER.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     days, months = size.days(), size.months()

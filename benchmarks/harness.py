@@ -1,12 +1,14 @@
 """How the benchmarks are run: each contender in a fresh process, in random order within a round, results compared.
 
-A ratio is printed only if the contender's numbers equal ours within the stated tolerance. Ratios are of CPU seconds
-(all threads), paired within a round, as min / median / max: on a machine that others use, wall seconds say little.
+A ratio is printed only if the contender's numbers equal ours within the stated tolerance. Ratios are paired within a
+round, as min / median / max: of CPU seconds (all threads) if the machine was loaded beyond its cores before some run,
+of wall seconds if it never was.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import statistics
@@ -80,7 +82,8 @@ def compete(
     for number in range(rounds):
         present = [c for c in contenders if not c.absent and number < c.rounds]
         for contender in order.sample(present, len(present)):
-            contender.runs.append({**run_worker(script, contender, arguments), "round": number})
+            load = os.getloadavg()[0]
+            contender.runs.append({**run_worker(script, contender, arguments), "round": number, "load": load})
             print(
                 f"  round {number + 1}: {contender.label} {contender.runs[-1]['cpu']:.3f} s",
                 file=sys.stderr,
@@ -93,22 +96,29 @@ def band(values: Sequence[float], form: str = "{:.2f}") -> str:
     return " / ".join(form.format(v) for v in (min(values), statistics.median(values), max(values)))
 
 
-def ratios(ours: Contender, theirs: Contender) -> list[float]:
-    """CPU seconds of theirs over ours, round by round."""
-    own = {run["round"]: run["cpu"] for run in ours.runs}
-    return [run["cpu"] / own[run["round"]] for run in theirs.runs if run["round"] in own]
+def clock(contenders: Sequence[Contender]) -> str:
+    """What ratios are of: "cpu" if the load (average of a minute) exceeded the cores before some run, else "wall"."""
+    cores = len(os.sched_getaffinity(0))
+    return "cpu" if any(run["load"] > cores for contender in contenders for run in contender.runs) else "wall"
+
+
+def ratios(ours: Contender, theirs: Contender, seconds: str) -> list[float]:
+    """Seconds ("cpu" or "wall") of theirs over ours, round by round."""
+    own = {run["round"]: run[seconds] for run in ours.runs}
+    return [run[seconds] / own[run["round"]] for run in theirs.runs if run["round"] in own]
 
 
 def table(contenders: Sequence[Contender], verdicts: Mapping[str, str]) -> bool:
     """Print the table; whether every goal is kept. ``verdicts``: why a contender's numbers do not count, by name."""
     by_name = {contender.name: contender for contender in contenders}
-    kept = True
+    kept, seconds = True, clock(contenders)
+    print(f"ratios are of {'CPU' if seconds == 'cpu' else 'wall'} seconds")
     print(
         f"{'':44s} {'CPU s (min / median / max)':>28s} {'wall s':>8s} {'peak GB':>8s} {'ratio (min / median / max)':>28s}  goal"
     )
     for contender in contenders:
         if contender.absent:
-            print(f"{contender.label:44s} not available: {contender.absent}")
+            print(f"{contender.label:44s} {contender.absent}")
             continue
         cpu = [run["cpu"] for run in contender.runs]
         wall = statistics.median(run["wall"] for run in contender.runs)
@@ -118,7 +128,7 @@ def table(contenders: Sequence[Contender], verdicts: Mapping[str, str]) -> bool:
                 print(f"{line}  no ratio: {verdicts[contender.name]}")
                 kept = False
                 continue
-            found = ratios(by_name[contender.against], contender)
+            found = ratios(by_name[contender.against], contender, seconds)
             line += f" {band(found, '{:.1f}'):>28s}"
             if contender.goal is not None:
                 good = statistics.median(found) >= GATE * contender.goal
