@@ -62,6 +62,32 @@ def numbers(frame: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:
     return np.array(frame[column].astype("float64"), dtype=np.float64)
 
 
+def wide_by_month(
+    frame: pd.DataFrame, names: Sequence[str], key: str, styles: Sequence[str]
+) -> dict[pd.Timestamp, dict[str, dict[str, npt.NDArray[np.float64]]]]:
+    """By month and column of ``names`` the (K,) values of each ``key``, styles in the order given; NaN for one without a row.
+
+    ValueError if a key has a style twice in a month.
+    """
+    found: dict[pd.Timestamp, dict[str, dict[str, npt.NDArray[np.float64]]]] = {}
+    if frame.empty:
+        return found
+    twice = frame.duplicated(["month", key, "style"])
+    if twice.any():
+        month, own, style = frame.loc[twice, ["month", key, "style"]].iloc[0]
+        raise ValueError(
+            f"{key} {own!r} has the style {style!r} twice in {as_month(month):%Y-%m}: compute that month again"
+        )
+    wide = frame.pivot(index=["month", key], columns="style", values=list(names))
+    stamps = {month: as_month(month) for month in wide.index.unique("month")}
+    for name in names:
+        own_styles = cast(pd.DataFrame, wide[name])
+        values = own_styles.reindex(columns=list(styles)).to_numpy(dtype=np.float64)
+        for (month, own), row in zip(wide.index, np.ascontiguousarray(values), strict=True):
+            found.setdefault(stamps[month], {each: {} for each in names})[name][str(own)] = row
+    return found
+
+
 def make_frame(columns: Mapping[str, object], names: Sequence[str]) -> pd.DataFrame:
     """A frame of ``columns`` in the order of ``names``."""
     return pd.DataFrame({name: columns[name] for name in names})

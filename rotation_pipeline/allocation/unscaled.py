@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +13,19 @@ from rotation_pipeline.allocation.baselines import equal_weight
 from rotation_pipeline.allocation.frames import (
     MissingMonthError,
     as_month,
-    by_month,
     make_frame,
     numbers,
     rows_where,
+    wide_by_month,
 )
 from rotation_pipeline.allocation.options import AllocationOptions, BookKind
 from rotation_pipeline.allocation.scores import Floats
 from rotation_pipeline.allocation.selection import Cell
-from rotation_pipeline.allocation.states import NETWORK, State, View, by_style
+from rotation_pipeline.allocation.states import NETWORK, State, View
 from rotation_pipeline.allocation.strategies import SEARCHED, computed, optimal_weights, strategy, view_of
 from rotation_pipeline.factors.styles import STYLES
 
+MIXTURE = "mixture"
 COLUMNS = ("month", "strategy", "style", "unscaled")
 
 
@@ -61,46 +63,57 @@ def unscaled_targets(
     ``weights`` rows of WEIGHTS of these months (of which the decision-focused book's target is read); ``selection`` rows of SELECTION
     of these months where parameters are chosen by nested selection. MissingMonthError for a month without a book's weights.
     """
-    experts = by_month(rows_where(expert_forecasts, "expert", NETWORK))
-    targets = {month: _targets(rows, month) for month, rows in by_month(weights).items()}
+    aimed = _complete(weights, ("target",), "strategy", "marts.weights")
+    spoken = ("mean", "standard_error", "volatility")
+    mixtures = _complete(forecasts.assign(expert=MIXTURE), spoken, "expert", "marts.forecasts")
+    networks = _complete(
+        rows_where(expert_forecasts, "expert", NETWORK), spoken[:2], "expert", "marts.expert_forecasts"
+    )
     chosen = _chosen(selection)
     returns = pd.DataFrame(style_returns.sort_index()[list(STYLES)].astype("float64"))
+    past = np.ascontiguousarray(returns.to_numpy(dtype=np.float64))
     rows: list[tuple[pd.Timestamp, str, str, float]] = []
-    for month, mixture in sorted(by_month(forecasts).items()):
-        state = _state(mixture, experts.get(month), returns, month)
+    for month, mixture in sorted(mixtures.items()):
+        known = past[: int(np.count_nonzero(returns.index <= month))]
+        state = _state(mixture, networks.get(month), known, month)
+        targets = aimed[month]["target"] if month in aimed else {}
         for book, kind in computed(options).items():
-            if book not in targets.get(month, {}):
+            if book not in targets:
                 raise MissingMonthError(
                     f"marts.weights has no rows of {book} for {month:%Y-%m}: materialise that month first"
                 )
             cell = chosen.get((month, book)) if kind in SEARCHED else None
             own = options if cell is None else cell.applied(options)
-            found = unscaled_target(kind, state, own, targets[month][book])
+            found = unscaled_target(kind, state, own, targets[book])
             rows += [(month, book, style, float(value)) for style, value in zip(STYLES, found, strict=True)]
     columns: dict[str, object] = {name: [row[i] for row in rows] for i, name in enumerate(COLUMNS)}
     return make_frame(columns, COLUMNS)
 
 
-def _state(mixture: pd.DataFrame, network: pd.DataFrame | None, returns: pd.DataFrame, month: pd.Timestamp) -> State:
+_Wide = dict[str, dict[str, Floats]]
+"""By column and by book or expert, the (K,) values of one month."""
+
+
+def _complete(frame: pd.DataFrame, names: Sequence[str], key: str, table: str) -> dict[pd.Timestamp, _Wide]:
+    """The rows of each month (see ``wide_by_month``); ValueError if a style is missing or twice."""
+    found: dict[tuple[Any, str], list[str]] = {}
+    for month, own, style in zip(frame["month"], frame[key], frame["style"], strict=True):
+        found.setdefault((month, own), []).append(style)
+    for (month, own), styles in found.items():
+        if sorted(styles) != sorted(STYLES):
+            raise ValueError(f"{table}, {month:%Y-%m}, {own}: expected one row for each of {STYLES}, got {styles}")
+    return wide_by_month(frame, names, key, STYLES)
+
+
+def _state(mixture: _Wide, network: _Wide | None, past: Floats, month: pd.Timestamp) -> State:
     """What is known at the close of ``month``, as far as targets need it."""
-    ordered = by_style(mixture, "marts.forecasts", month)
-    volatility = numbers(ordered, "volatility")
+    volatility = mixture["volatility"][MIXTURE]
     nothing = np.full(len(STYLES), np.nan)
     second = View(nothing, nothing, volatility)
     if network is not None:
-        other = by_style(network, "marts.expert_forecasts", month)
-        second = View(numbers(other, "mean"), numbers(other, "standard_error"), volatility)
-    first = View(numbers(ordered, "mean"), numbers(ordered, "standard_error"), volatility)
-    past = np.ascontiguousarray(returns.loc[returns.index <= month].to_numpy(dtype=np.float64))
+        second = View(network["mean"][NETWORK], network["standard_error"][NETWORK], volatility)
+    first = View(mixture["mean"][MIXTURE], mixture["standard_error"][MIXTURE], volatility)
     return State(month, first, second, past, np.nan, nothing, np.nan, nothing)
-
-
-def _targets(rows: pd.DataFrame, month: pd.Timestamp) -> dict[str, Floats]:
-    """Target of each book, (K,)."""
-    return {
-        str(book): numbers(by_style(rows_where(rows, "strategy", book), f"marts.weights, book {book}", month), "target")
-        for book in rows["strategy"].unique()
-    }
 
 
 def _chosen(selection: pd.DataFrame | None) -> Mapping[tuple[pd.Timestamp, str], Cell]:

@@ -6,7 +6,7 @@ net excess is Σ_i (u − e) r + (g − u) r + (w − g) r − (cost − cost of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from rotation_pipeline.allocation.frames import (
     make_frame,
     month_before,
     require,
+    wide_by_month,
 )
 from rotation_pipeline.allocation.scores import Floats
 from rotation_pipeline.backtest.options import BacktestOptions
@@ -26,7 +27,10 @@ from rotation_pipeline.backtest.tables import ATTRIBUTION, EFFECTS, TIMED
 from rotation_pipeline.factors.styles import STYLES
 
 BENCHMARK = "equal_weight"
+_ALONE = "style by itself"
 _EXACT = 1e-9
+_COMPLETE = ("target", "weight", "unscaled")
+"""Columns that every style has a number in."""
 
 
 def decompose_excess(
@@ -68,7 +72,11 @@ def attribution_table(
     Raises MissingMonthError for a missing month, ValueError where the effects do not sum to the backtest's excess, because
     its rows were made from other weights or costs.
     """
-    held, aimed, styles, books = by_month(weights), by_month(unscaled), by_month(longshort), by_month(backtest)
+    books = by_month(backtest)
+    each = longshort.assign(style=longshort["factor"], book=_ALONE)
+    earned = wide_by_month(each, ("long_short", "book_turnover"), "book", STYLES)
+    held = wide_by_month(weights, ("target", "weight", "drifted"), "strategy", STYLES)
+    aimed = wide_by_month(unscaled, ("unscaled",), "strategy", STYLES)
     labels = {month: str(rows["regime"].iloc[-1]) for month, rows in by_month(regimes).items()}
     rows: list[tuple[pd.Timestamp, str, str, str, str | None, float]] = []
     first = min(books, default=None)
@@ -77,12 +85,12 @@ def attribution_table(
             continue
         before = month_before(month)
         needed = f"to attribute {month:%Y-%m}"
-        positions = _wide(require("marts.weights", held, before, needed), "strategy", ("target", "weight", "drifted"))
-        targets = _wide(require("marts.forecasts", aimed, before, needed), "strategy", ("unscaled",))["unscaled"]
-        returns, turnover = _style_month(require("marts.factor_longshort", styles, month, needed))
-        net = dict(
-            zip(*(require("marts.backtest", books, month, needed)[c] for c in ("strategy", "net_return")), strict=True)
-        )
+        positions = _positions("marts.weights", held, before, needed)
+        targets = _positions("marts.forecasts", aimed, before, needed)["unscaled"]
+        own = _positions("marts.factor_longshort", earned, month, needed)
+        returns, turnover = own["long_short"][_ALONE], own["book_turnover"][_ALONE]
+        stored = require("marts.backtest", books, month, needed)
+        net = dict(zip(stored["strategy"], stored["net_return"], strict=True))
         timed = [book for book in TIMED if book in positions["weight"]]
         cost = {
             book: style_costs(
@@ -94,21 +102,15 @@ def attribution_table(
             for book in (*timed, BENCHMARK)
         }
         equal = positions["weight"][BENCHMARK]
-        for book in timed:
+        for book in sorted(timed):
             effects = decompose_excess(
                 positions["weight"][book], positions["target"][book], targets[book], equal, returns, cost[book],
                 cost[BENCHMARK],
             )  # fmt: skip
-            excess = float(net[book]) - float(net[BENCHMARK])
-            if abs(float(effects.sum()) - excess) > _EXACT:
-                raise ValueError(
-                    f"marts.attribution, {month:%Y-%m}, {book}: effects sum to {float(effects.sum()):.3e}, marts.backtest "
-                    f"says {excess:.3e}: materialise factor_backtest of that month again"
-                )
-            for place, effect in enumerate(EFFECTS):
-                for i, style in enumerate(STYLES):
-                    rows.append((month, book, effect, style, labels.get(before), float(effects[place, i])))
-    rows.sort(key=lambda row: row[:4])
+            _require_sum(effects, float(net[book]) - float(net[BENCHMARK]), month, book)
+            for effect in sorted(EFFECTS):
+                values = dict(zip(STYLES, effects[EFFECTS.index(effect)].tolist(), strict=True))
+                rows += [(month, book, effect, style, labels.get(before), values[style]) for style in sorted(STYLES)]
     columns: dict[str, object] = {name: [row[i] for row in rows] for i, name in enumerate(ATTRIBUTION.stored_names)}
     columns["month"] = np.array(columns["month"], dtype="datetime64[ns]")
     columns["value"] = np.array(columns["value"], dtype=np.float64)
@@ -117,20 +119,24 @@ def attribution_table(
     return make_frame(columns, ATTRIBUTION.stored_names)
 
 
-def _wide(rows: pd.DataFrame, key: str, names: tuple[str, ...]) -> dict[str, dict[str, Floats]]:
-    """For each column the (K,) values of each book in the order of STYLES; MissingMonthError if a style is missing."""
-    found: dict[str, dict[str, Floats]] = {}
-    for name in names:
-        table = rows.pivot(index=key, columns="style", values=name).reindex(columns=list(STYLES))
-        values = table.to_numpy(dtype=np.float64)
-        if name != "drifted" and np.isnan(values).any():
+def _require_sum(effects: Floats, excess: float, month: pd.Timestamp, book: str) -> None:
+    """ValueError unless the effects sum to the stored excess return."""
+    if abs(float(effects.sum()) - excess) > _EXACT:
+        raise ValueError(
+            f"marts.attribution, {month:%Y-%m}, {book}: effects sum to {float(effects.sum()):.3e}, marts.backtest "
+            f"says {excess:.3e}: materialise factor_backtest of that month again"
+        )
+
+
+def _positions(
+    table: str, wide: Mapping[pd.Timestamp, dict[str, dict[str, Floats]]], month: pd.Timestamp, needed: str
+) -> dict[str, dict[str, Floats]]:
+    """One month of ``wide_by_month``; MissingMonthError if it or a style is missing."""
+    if month not in wide:
+        raise MissingMonthError(f"{table} has no rows for {month:%Y-%m}, needed {needed}: materialise that month first")
+    for name, books in wide[month].items():
+        if name in _COMPLETE and any(np.isnan(values).any() for values in books.values()):
             raise MissingMonthError(
                 f"{name} lacks a style of {list(STYLES)}: materialise the weights of that month again"
             )
-        found[name] = {str(book): np.ascontiguousarray(row) for book, row in zip(table.index, values, strict=True)}
-    return found
-
-
-def _style_month(rows: pd.DataFrame) -> tuple[Floats, Floats]:
-    table = rows.set_index("factor").reindex(list(STYLES))
-    return table["long_short"].to_numpy(dtype=np.float64), table["book_turnover"].to_numpy(dtype=np.float64)
+    return wide[month]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 
 from rotation_pipeline.factors import statistics
 from rotation_pipeline.factors.errors import BadInput, MissingExposures, MissingInput
+from rotation_pipeline.factors.formation import SORTED_SERIES, Formation, Formations, formation_before, formations
 from rotation_pipeline.factors.inputs import ordered_months
 from rotation_pipeline.factors.options import FactorOptions
-from rotation_pipeline.factors.paths import MonthPaths, month_paths
-from rotation_pipeline.factors.returns import SORTED_SERIES, Columns, Formation, formation_before, formations, frame_of
+from rotation_pipeline.factors.paths import MonthPaths, Paths, month_paths
+from rotation_pipeline.factors.ranks import correlations, places, rank_correlations
+from rotation_pipeline.factors.returns import Columns, frame_of
 from rotation_pipeline.factors.statistics import Floats
 from rotation_pipeline.factors.styles import SERIES
 from rotation_pipeline.factors.tables import DECAY, EVIDENCE, SUMMARY
@@ -38,26 +41,117 @@ def _columns(rows: list[dict[str, object]]) -> list[Columns]:
     return [{name: np.array([row[name] for row in rows]) for name in rows[0]}] if rows else []
 
 
-def _pairs(formation: Formation, paths: MonthPaths) -> tuple[Floats, Floats]:
-    """Scores (16, k) and returns (k,) of the tradable members with a row in the month of ``paths``."""
-    returns = paths.returns(formation.asset_key, absent=math.nan)
-    chosen = formation.tradable & ~np.isnan(returns)
-    return formation.score[:, chosen], returns[chosen]
+@dataclass(frozen=True)
+class MonthlyEvidence:
+    """Tables marts.factor_evidence and marts.factor_decay, sorted by key."""
+
+    evidence: pd.DataFrame
+    decay: pd.DataFrame
 
 
-def _common(now: Formation, before: Formation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    _, a, b = np.intersect1d(now.asset_key, before.asset_key, assume_unique=True, return_indices=True)
-    return a.astype(np.int64), b.astype(np.int64)
+def rank_ic_of(formation: Formation, paths: MonthPaths) -> Floats:
+    """Spearman correlations of the scores with the returns of tradable members that have a row in the month, (16,)."""
+    match, returns = paths.rows(formation.asset_key), paths.total.reshape(1, -1)
+    return rank_correlations(formation.score, formation.order, returns, paths.order, match, formation.tradable)
+
+
+def _evidence_columns(month: date, now: Formation, before: Formation, paths: MonthPaths, rank_ic: Floats) -> Columns:
+    """One month's rows of marts.factor_evidence, by factor."""
+    covered = np.array([int(np.count_nonzero(row)) for row in before.covered])
+    both = places(before.asset_key, now.asset_key)
+    everybody = np.ones(now.asset_key.size, np.bool_)
+    rows = paths.rows(before.asset_key)
+    return {
+        "month": np.full(len(SORTED_SERIES), np.datetime64(month, "ns")),
+        "factor": np.array(SORTED_SERIES, dtype=object),
+        "ic": correlations(before.score, paths.total, rows, before.tradable),
+        "rank_ic": rank_ic,
+        "coverage": covered / before.asset_key.size,
+        "autocorrelation": rank_correlations(now.score, now.order, before.score, before.order, both, everybody),
+    }
+
+
+def _decay_columns(month: date, horizons: Sequence[int], rank_ics: Sequence[Floats]) -> Columns:
+    """One month's rows of marts.factor_decay, by factor and horizon."""
+    series, count = len(SORTED_SERIES), len(horizons)
+    return {
+        "month": np.full(series * count, np.datetime64(month, "ns")),
+        "factor": np.repeat(np.array(SORTED_SERIES, dtype=object), count),
+        "horizon": np.tile(np.array(horizons, np.int64), series),
+        "rank_ic": np.stack(rank_ics, axis=1).ravel(),
+    }
+
+
+def evidence_tables(
+    exposures: pl.DataFrame | Formations,
+    bars: pl.DataFrame | Paths,
+    months: Sequence[date],
+    options: FactorOptions | None = None,
+    first_month: date | None = None,
+) -> MonthlyEvidence:
+    """What :func:`monthly_evidence` and :func:`monthly_decay` say, from one reading of exposures and bars.
+
+    The rank IC of marts.factor_evidence is the decay's at one month, and is computed once.
+
+    Args:
+        exposures: marts.factor_exposures from ``ic_horizons`` months before the first month to the last one; or what
+            :func:`~rotation_pipeline.factors.formation.formations` made of it.
+        bars: intermediate.adjusted_bars of the months, sorted by asset_key, day; or what
+            :func:`~rotation_pipeline.factors.paths.month_paths` made of it.
+        months: months wanted. first_month: first month that has exposures at all; it gets no row.
+
+    Raises:
+        MissingExposures: a month without exposures where some are needed. MissingInput: no bars.
+    """
+    wanted, horizons = ordered_months(months), (options or FactorOptions()).ic_horizons
+    found = formations(exposures, _months_around(wanted, horizons))
+    judged = [month for month in wanted if formation_before(found, month, first_month) is not None]
+    paths = month_paths(bars, judged)
+    plan = _decay_plan(found, wanted, horizons, first_month)
+    evidence: list[Columns] = []
+    decay: list[Columns] = []
+    for month in judged:
+        ics = {h: rank_ic_of(_known(found, add_months(month, -h)), paths[month]) for h in {1, *plan[month]}}
+        before = _known(found, add_months(month, -1))
+        evidence.append(_evidence_columns(month, _known(found, month), before, paths[month], ics[1]))
+        if plan[month]:
+            decay.append(_decay_columns(month, plan[month], [ics[h] for h in plan[month]]))
+    return MonthlyEvidence(frame_of(evidence, EVIDENCE), frame_of(decay, DECAY))
+
+
+def _months_around(months: Sequence[date], horizons: int) -> list[date]:
+    """The months and ``horizons`` before each."""
+    return sorted({add_months(month, -h) for month in months for h in range(horizons + 1)})
+
+
+def _known(found: Formations, month: date) -> Formation:
+    if month not in found:
+        raise MissingExposures(f"marts.factor_exposures has no row for {month:%Y-%m}; compute that month first")
+    return found[month]
+
+
+def _decay_plan(
+    found: Formations, months: Sequence[date], horizons: int, first_month: date | None
+) -> dict[date, list[int]]:
+    """Horizons of each month that reach back to the first month with exposures at most."""
+    begin = min(found, default=None) if first_month is None else first_month
+    return {
+        month: [h for h in range(1, horizons + 1) if begin is not None and add_months(month, -h) >= begin]
+        for month in months
+    }
 
 
 def monthly_evidence(
-    exposures: pl.DataFrame, bars: pl.DataFrame, months: Sequence[date], first_month: date | None = None
+    exposures: pl.DataFrame | Formations,
+    bars: pl.DataFrame | Paths,
+    months: Sequence[date],
+    first_month: date | None = None,
 ) -> pd.DataFrame:
     """IC, rank IC, coverage and score autocorrelation of every series (table marts.factor_evidence).
 
     Args:
-        exposures: marts.factor_exposures of t and t−1 for each t in ``months``.
-        bars: intermediate.adjusted_bars of the months, sorted by asset_key, day.
+        exposures: marts.factor_exposures of t and t−1 for each t in ``months``, or formations.
+        bars: intermediate.adjusted_bars of the months, sorted by asset_key, day, or paths.
         months: months wanted. first_month: first month that has exposures at all; it gets no row.
 
     Returns:
@@ -70,26 +164,15 @@ def monthly_evidence(
         MissingExposures: no exposures at t, or at t−1 of a month that is not the first. MissingInput: no bars.
     """
     wanted = ordered_months(months)
-    found = formations(exposures, sorted({*wanted, *(add_months(month, -1) for month in wanted)}))
-    rows: list[dict[str, object]] = []
+    found = formations(exposures, _months_around(wanted, 1))
     plan = [(month, formation_before(found, month, first_month)) for month in wanted]
     paths = month_paths(bars, [month for month, before in plan if before is not None])
-    for month, before in plan:
-        if before is None:
-            continue
-        if month not in found:
-            raise MissingExposures(f"marts.factor_exposures has no row for {month:%Y-%m}; compute that month first")
-        now = found[month]
-        scores, returns = _pairs(before, paths[month])
-        here, there = _common(now, before)
-        for s, name in enumerate(SORTED_SERIES):
-            rows.append({
-                "month": pd.Timestamp(month), "factor": name,
-                "ic": statistics.pearson(scores[s], returns), "rank_ic": statistics.spearman(scores[s], returns),
-                "coverage": int(np.count_nonzero(before.covered[s])) / before.asset_key.size,
-                "autocorrelation": statistics.spearman(now.score[s, here], before.score[s, there]),
-            })  # fmt: skip
-    return frame_of(_columns(rows), EVIDENCE)
+    parts = [
+        _evidence_columns(month, _known(found, month), before, paths[month], rank_ic_of(before, paths[month]))
+        for month, before in plan
+        if before is not None
+    ]
+    return frame_of(parts, EVIDENCE)
 
 
 def _return_column(options: FactorOptions) -> str:
@@ -188,8 +271,8 @@ def summary(
 
 
 def monthly_decay(
-    exposures: pl.DataFrame,
-    bars: pl.DataFrame,
+    exposures: pl.DataFrame | Formations,
+    bars: pl.DataFrame | Paths,
     months: Sequence[date],
     options: FactorOptions | None = None,
     first_month: date | None = None,
@@ -208,32 +291,23 @@ def monthly_decay(
     Raises:
         MissingExposures: a month in between without exposures. MissingInput: no bars.
     """
-    horizons = (options or FactorOptions()).ic_horizons
-    wanted = ordered_months(months)
-    found = formations(exposures, sorted({add_months(month, -h) for month in wanted for h in range(1, horizons + 1)}))
-    begin = min(found, default=None) if first_month is None else first_month
-    plan = {
-        month: [h for h in range(1, horizons + 1) if begin is not None and add_months(month, -h) >= begin]
-        for month in wanted
-    }
+    horizons, wanted = (options or FactorOptions()).ic_horizons, ordered_months(months)
+    found = formations(exposures, _months_around([add_months(month, -1) for month in wanted], horizons - 1))
+    plan = _decay_plan(found, wanted, horizons, first_month)
     paths = month_paths(bars, [month for month, held in plan.items() if held])
-    rows: list[dict[str, object]] = []
-    for month, held in plan.items():
-        for horizon in held:
-            before = add_months(month, -horizon)
-            if before not in found:
-                raise MissingExposures(
-                    f"marts.factor_exposures has no row for {before:%Y-%m}; compute that month first"
-                )
-            scores, returns = _pairs(found[before], paths[month])
-            for s, name in enumerate(SORTED_SERIES):
-                rank_ic = statistics.spearman(scores[s], returns)
-                rows.append({"month": pd.Timestamp(month), "factor": name, "horizon": horizon, "rank_ic": rank_ic})
-    return frame_of(_columns(rows), DECAY)
+    parts = [
+        _decay_columns(month, held, [rank_ic_of(_known(found, add_months(month, -h)), paths[month]) for h in held])
+        for month, held in plan.items()
+        if held
+    ]
+    return frame_of(parts, DECAY)
 
 
 def ic_decay(
-    exposures: pl.DataFrame, bars: pl.DataFrame, months: Sequence[date], options: FactorOptions | None = None
+    exposures: pl.DataFrame | Formations,
+    bars: pl.DataFrame | Paths,
+    months: Sequence[date],
+    options: FactorOptions | None = None,
 ) -> pd.DataFrame:
     """Mean rank IC of scores with the return of the month 1, 2, … ``options.ic_horizons`` months later.
 
@@ -258,9 +332,8 @@ def ic_decay(
             formation = found.get(add_months(month, -horizon))
             if formation is None:
                 continue
-            scores, returns = _pairs(formation, paths[month])
-            for s in range(len(SORTED_SERIES)):
-                collected[s].append(statistics.spearman(scores[s], returns))
+            for s, value in enumerate(rank_ic_of(formation, paths[month]).tolist()):
+                collected[s].append(value)
         for s, name in enumerate(SORTED_SERIES):
             values = statistics.present(collected[s])
             rows.append({

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
 from rotation_pipeline.factors import preprocess
 from rotation_pipeline.factors.definitions import RawFactor, logarithm
 from rotation_pipeline.factors.errors import BadInput, TooFewNames
+from rotation_pipeline.factors.formation import SORTED_SERIES, Formation, cut, form
 from rotation_pipeline.factors.inputs import (
     as_days,
     floats,
@@ -21,15 +25,14 @@ from rotation_pipeline.factors.inputs import (
     snapshot_of,
 )
 from rotation_pipeline.factors.options import FactorOptions
-from rotation_pipeline.factors.statistics import Floats
-from rotation_pipeline.factors.styles import RAW_FACTOR_NAMES, RAW_FACTORS, SERIES, STYLES
+from rotation_pipeline.factors.ranks import Ints, rising_orders
+from rotation_pipeline.factors.statistics import Flags, Floats
+from rotation_pipeline.factors.styles import RAW_FACTOR_NAMES, RAW_FACTORS, STYLES
 from rotation_pipeline.factors.tables import EXPOSURES
 
-Flags = NDArray[np.bool_]
-_SORTED: tuple[str, ...] = tuple(sorted(SERIES))
-_ORDER = np.array([SERIES.index(name) for name in _SORTED])
+_STYLE_PLACE = np.array([SORTED_SERIES.index(name) for name in STYLES])
+_FACTOR_PLACE = np.array([SORTED_SERIES.index(name) for name in RAW_FACTOR_NAMES])
 _STYLE_OF = np.array([STYLES.index(factor.style) for factor in RAW_FACTORS])
-_SIGN = np.array([float(factor.sign) for factor in RAW_FACTORS])
 
 
 def quantile_groups(score: Floats, tradable: Flags, asset_key: NDArray[np.int32], n_groups: int) -> NDArray[np.int32]:
@@ -38,13 +41,10 @@ def quantile_groups(score: Floats, tradable: Flags, asset_key: NDArray[np.int32]
     Names are put in order of score, then of asset_key among equals (the order average ranks with that tie-break
     give), and name i of n goes to group ⌊i × n_groups / n⌋ + 1, so sizes differ by at most one.
     """
-    chosen = np.flatnonzero(tradable & ~np.isnan(score))
-    order = chosen[np.argsort(score[chosen])]
-    ordered = score[order]
-    if (ordered[1:] == ordered[:-1]).any():
-        order = chosen[np.lexsort((asset_key[chosen], score[chosen]))]
+    by_key = np.argsort(asset_key, kind="stable")
+    order = rising_orders(score[by_key].reshape(1, -1))
     group = np.zeros(score.size, np.int32)
-    group[order] = np.arange(order.size) * n_groups // max(order.size, 1) + 1
+    group[by_key] = cut(order.position, order.count, tradable[by_key], n_groups)[0]
     return group
 
 
@@ -52,7 +52,7 @@ def quantile_groups(score: Floats, tradable: Flags, asset_key: NDArray[np.int32]
 class _CrossSection:
     """One month's members: key, masks, raw values (11, n), industry number (−1 unknown), ln market value."""
 
-    asset_key: NDArray[np.int32]
+    asset_key: NDArray[np.int32]  # rising
     estimation: Flags
     tradable: Flags
     raw: Floats
@@ -71,7 +71,8 @@ def _winsorised(x: Floats, estimation: Flags, options: FactorOptions) -> Floats:
 def _score_factor(x: Floats, factor: RawFactor, section: _CrossSection, options: FactorOptions) -> Floats:
     """Winsorise, neutralise, standardise one factor; NaN throughout below ``min_factor_names`` values."""
     estimation = section.estimation
-    if np.count_nonzero(estimation & ~np.isnan(x)) < options.min_factor_names:
+    count, _, _ = preprocess.extent(x, estimation)
+    if count < options.min_factor_names:
         return np.full(x.size, np.nan)
     clipped = _winsorised(x, estimation, options)
     by_industry = options.neutralise in ("industry", "both")
@@ -82,37 +83,56 @@ def _score_factor(x: Floats, factor: RawFactor, section: _CrossSection, options:
     weight = np.exp(0.5 * section.size) if options.neutralise_weights == "sqrt_mv" else np.ones(x.size)
     left = preprocess.residual(clipped, estimation, group, section.size, by_size, weight)
     # what a regression leaves of a factor it explains fully is rounding of the factor's own size
-    spread = clipped[estimation & ~np.isnan(clipped)]
-    return preprocess.standardise(left, estimation, 1e-10 * float(spread.max() - spread.min()))
+    _, low, high = preprocess.extent(clipped, estimation)
+    return preprocess.standardise(left, estimation, 1e-10 * (high - low))
 
 
-def _style_scores(scores: Floats, estimation: Flags, options: FactorOptions) -> tuple[Floats, Floats]:
-    """Mean of the present factor scores of each style and its z-score, each of shape (5, n)."""
-    n = scores.shape[1]
-    means, styles = np.full((len(STYLES), n), np.nan), np.full((len(STYLES), n), np.nan)
-    for s in range(len(STYLES)):
-        own = scores[np.equal(_STYLE_OF, s)]
-        count = np.zeros(n)
-        total = np.zeros(n)
-        for row in own:
-            known = ~np.isnan(row)
-            count += known
-            total += np.where(known, row, 0.0)
-        enough = count >= max(options.style_min_share * own.shape[0] - 1e-9, 1.0)
-        means[s, enough] = total[enough] / count[enough]
-        if np.count_nonzero(estimation & enough) >= options.min_factor_names:
-            styles[s] = preprocess.standardise(means[s], estimation, 0.0)
-    return means, styles
+@njit(cache=True)
+def _style_means(scores: Floats, style: Ints, fewest: Floats) -> Floats:
+    """Mean of each name's present scores by style, NaN below ``fewest`` of them, shape (styles, n)."""
+    n, styles = scores.shape[1], fewest.size
+    total, count = np.zeros((styles, n)), np.zeros((styles, n))
+    for f in range(scores.shape[0]):
+        s = style[f]
+        for i in range(n):
+            known = not np.isnan(scores[f, i])
+            count[s, i] += known
+            total[s, i] += scores[f, i] if known else 0.0
+    for s in range(styles):
+        for i in range(n):
+            total[s, i] = total[s, i] / count[s, i] if count[s, i] >= fewest[s] else np.nan
+    return total
 
 
-def _month_scores(section: _CrossSection, options: FactorOptions) -> tuple[Floats, Floats, Flags]:
-    """Raw value, score and coverage in the order of :data:`SERIES`, each of shape (16, n)."""
-    scores = np.empty_like(section.raw)
+@dataclass(frozen=True)
+class Scored:
+    """One month's scores: the formation, what its factors were made from, and whom statistics were estimated on.
+
+    Attributes:
+        raw_value: by :data:`~rotation_pipeline.factors.formation.SORTED_SERIES`, NaN for null and for styles, shape (16, n).
+        estimation: shape (n,).
+    """
+
+    formation: Formation
+    raw_value: Floats
+    estimation: Flags
+
+
+def _scored(section: _CrossSection, options: FactorOptions) -> Scored:
+    factors = np.empty_like(section.raw)
     for f, factor in enumerate(RAW_FACTORS):
-        scores[f] = _SIGN[f] * _score_factor(section.raw[f], factor, section, options)
-    means, styles = _style_scores(scores, section.estimation, options)
-    raw = np.vstack([np.full(styles.shape, np.nan), section.raw])
-    return raw, np.vstack([styles, scores]), ~np.isnan(np.vstack([means, section.raw]))
+        factors[f] = float(factor.sign) * _score_factor(section.raw[f], factor, section, options)
+    own = np.bincount(_STYLE_OF, minlength=len(STYLES))
+    means = _style_means(factors, _STYLE_OF, np.maximum(options.style_min_share * own - 1e-9, 1.0))
+    shape = (len(SORTED_SERIES), section.asset_key.size)
+    score, raw_value, covered = np.full(shape, np.nan), np.full(shape, np.nan), np.empty(shape, np.bool_)
+    for s, place in enumerate(_STYLE_PLACE):
+        if np.count_nonzero(section.estimation & ~np.isnan(means[s])) >= options.min_factor_names:
+            score[place] = preprocess.standardise(means[s], section.estimation, 0.0)
+    score[_FACTOR_PLACE], raw_value[_FACTOR_PLACE] = factors, section.raw
+    covered[_STYLE_PLACE], covered[_FACTOR_PLACE] = ~np.isnan(means), ~np.isnan(section.raw)
+    formation = form(section.asset_key, score, covered, section.tradable, options.n_groups)
+    return Scored(formation, raw_value, section.estimation)
 
 
 def _sections(
@@ -126,15 +146,11 @@ def _sections(
         rows.select("month", "asset_key").cast({"asset_key": raw["asset_key"].dtype})
     ):
         raise BadInput("raw factors and intermediate.universe hold different members; compute both from one universe")
-    values = np.vstack([floats(raw, name) for name in RAW_FACTOR_NAMES])
+    values = [floats(raw, name) for name in RAW_FACTOR_NAMES]
     size = logarithm(snapshot_of(rows, snapshot, ("total_market_value",))["total_market_value"])
     names = sorted(rows["industry"].drop_nulls().unique().to_list())
     # numbered over all months asked for: only the grouping matters, and sums run inside a group in row order
-    industry = (
-        rows["industry"]
-        .cast(pl.String)
-        .replace_strict({name: i for i, name in enumerate(names)}, default=-1, return_dtype=pl.Int64)
-    )
+    industry = rows["industry"].cast(pl.String).cast(pl.Enum(names)).to_physical().cast(pl.Int64)
     columns = {name: rows[name].to_numpy() for name in ("asset_key", "in_estimation", "in_tradable")}
     codes, month_of = industry.fill_null(-1).to_numpy(), as_days(rows["month"].to_numpy())
     out: list[tuple[date, _CrossSection]] = []
@@ -146,7 +162,7 @@ def _sections(
         part = slice(int(low), int(high))
         section = _CrossSection(
             columns["asset_key"][part].astype(np.int32), columns["in_estimation"][part].astype(np.bool_),
-            columns["in_tradable"][part].astype(np.bool_), np.ascontiguousarray(values[:, part]),
+            columns["in_tradable"][part].astype(np.bool_), np.stack([column[part] for column in values]),
             np.ascontiguousarray(codes[part], dtype=np.int64), np.ascontiguousarray(size[part]),
         )  # fmt: skip
         count = int(np.count_nonzero(section.estimation))
@@ -157,6 +173,64 @@ def _sections(
             )
         out.append((month, section))
     return out
+
+
+def scores_by_month(
+    raw: pl.DataFrame, universe: pl.DataFrame, snapshot: pl.DataFrame, options: FactorOptions
+) -> dict[date, Scored]:
+    """Scores, styles and groups of every member, column by column: what :func:`compute_exposures` lays out as rows.
+
+    Arguments and errors are those of :func:`compute_exposures`. Months rise.
+    """
+    if not raw.height:
+        return {}
+    return {month: _scored(section, options) for month, section in _sections(raw, universe, snapshot, options)}
+
+
+@njit(cache=True)
+def _down(columns: NDArray[Any], out: NDArray[Any]) -> None:
+    """Columns (series, n) laid out as rows (n, series), a few lines of memory at a time."""
+    series, n = columns.shape
+    for low in range(0, n, 64):
+        for s in range(series):
+            for i in range(low, min(low + 64, n)):
+                out[i, s] = columns[s, i]
+
+
+def exposure_rows(scored: Mapping[date, Scored]) -> pl.DataFrame:
+    """Scores of rising months as rows of marts.factor_exposures (see :func:`compute_exposures`)."""
+    width, months = len(SORTED_SERIES), list(scored)
+    size = np.array([scored[month].estimation.size for month in months], np.int64)
+    total, low = int(size.sum()), 0
+    raw_value, score = np.empty((total, width)), np.empty((total, width))
+    group, covered = np.empty((total, width), np.int8), np.empty((total, width), np.bool_)
+    for found in scored.values():
+        high, one = low + found.estimation.size, found.formation
+        laid = ((found.raw_value, raw_value), (one.score, score), (one.group, group), (one.covered, covered))
+        for columns, rows in laid:
+            _down(columns, rows[low:high])
+        low = high
+
+    def member(name: str, values: Sequence[NDArray[Any]], kind: pl.DataType) -> pl.Series:
+        column = np.concatenate(values) if values else np.empty(0, np.int32)
+        return pl.Series(name, np.repeat(column, width)).cast(kind)
+
+    def number(name: str, values: Floats) -> pl.Series:
+        return pl.Series(name, values.ravel(), nan_to_null=True)
+
+    days = np.repeat(as_days(months).astype(np.int32), size)
+    place = pl.Series(np.tile(np.arange(width, dtype=np.uint32), total))
+    kinds = ["style" if name in STYLES else "raw" for name in SORTED_SERIES]
+    held = list(scored.values())
+    quantile = pl.Series("quantile", group.ravel()).cast(pl.Int32)
+    return pl.DataFrame([
+        member("month", [days], pl.Date()), member("asset_key", [one.formation.asset_key for one in held], pl.Int32()),
+        pl.Series("factor", SORTED_SERIES, pl.String).gather(place), pl.Series("kind", kinds, pl.String).gather(place),
+        number("raw_value", raw_value), number("score", score), quantile.set(quantile == 0, None),
+        pl.Series("in_coverage", covered.ravel()),
+        member("in_estimation", [one.estimation for one in held], pl.Boolean()),
+        member("in_tradable", [one.formation.tradable for one in held], pl.Boolean()),
+    ]).select(EXPOSURES.stored_names)  # fmt: skip
 
 
 def compute_exposures(
@@ -182,38 +256,4 @@ def compute_exposures(
         TooFewNames: a month with fewer than ``min_names`` estimation members.
         MissingInput, BadInput: as in :func:`~rotation_pipeline.factors.raw.compute_raw_factors`.
     """
-    sections = _sections(raw, universe, snapshot, options) if raw.height else []
-    parts: dict[str, list[NDArray[np.generic]]] = {
-        name: [] for name in ("raw_value", "score", "quantile", "in_coverage")
-    }
-    members: dict[str, list[NDArray[np.generic]]] = {
-        name: [] for name in ("month", "asset_key", "in_estimation", "in_tradable")
-    }
-    for month, section in sections:
-        values, scores, covered = _month_scores(section, options)
-        groups = np.vstack(
-            [quantile_groups(row, section.tradable, section.asset_key, options.n_groups) for row in scores]
-        )
-        for name, block in zip(parts, (values, scores, groups, covered), strict=True):
-            parts[name].append(np.ascontiguousarray(block[_ORDER].T).ravel())
-        n = section.asset_key.size
-        per_member = (np.full(n, np.datetime64(month, "D")), section.asset_key, section.estimation, section.tradable)
-        for name, column in zip(members, per_member, strict=True):
-            members[name].append(np.repeat(column, len(_SORTED)))
-    schema = {
-        "month": pl.Date, "asset_key": pl.Int32, "factor": pl.String, "kind": pl.String, "raw_value": pl.Float64,
-        "score": pl.Float64, "quantile": pl.Int32, "in_coverage": pl.Boolean, "in_estimation": pl.Boolean, "in_tradable": pl.Boolean,
-    }  # fmt: skip
-    if not sections:
-        return pl.DataFrame(schema=schema)
-    columns = {name: np.concatenate(pieces) for name, pieces in (members | parts).items()}
-    count = columns["score"].size // len(_SORTED)
-    label = pl.Series("factor", np.tile(np.arange(len(_SORTED)), count))
-    kinds = ["style" if name in STYLES else "raw" for name in _SORTED]
-    frame = pl.DataFrame(columns).with_columns(
-        label.replace_strict(range(len(_SORTED)), _SORTED, return_dtype=pl.String).alias("factor"),
-        label.replace_strict(range(len(_SORTED)), kinds, return_dtype=pl.String).alias("kind"),
-        pl.col("raw_value", "score").fill_nan(None),
-        pl.when(pl.col("quantile") > 0).then(pl.col("quantile")).alias("quantile"),
-    )
-    return frame.select(pl.col(name).cast(kind) for name, kind in schema.items()).select(EXPOSURES.stored_names)
+    return exposure_rows(scores_by_month(raw, universe, snapshot, options))

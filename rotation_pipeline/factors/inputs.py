@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,11 +25,12 @@ def as_days(days: Sequence[date] | NDArray[np.datetime64]) -> Days:
     return np.array(list(days), dtype="datetime64[D]")
 
 
-def require_columns(frame: pl.DataFrame, table: str, names: Sequence[str]) -> None:
-    """Raise :class:`MissingInput` naming the columns ``frame`` lacks."""
-    missing = [name for name in names if name not in frame.columns]
+def require_columns(frame: Any, table: str, names: Sequence[str]) -> None:
+    """Raise :class:`MissingInput` naming the columns ``frame`` (or Arrow record batch) lacks."""
+    there = frame.columns if isinstance(frame, pl.DataFrame) else frame.schema.names
+    missing = [name for name in names if name not in there]
     if missing:
-        raise MissingInput(f"{table} lacks {missing}; it has {frame.columns}")
+        raise MissingInput(f"{table} lacks {missing}; it has {there}")
 
 
 def require_sorted(frame: pl.DataFrame, table: str, keys: Sequence[str]) -> None:

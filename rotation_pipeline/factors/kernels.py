@@ -39,6 +39,23 @@ _BLOCKS = 28
 
 
 @njit(cache=True)
+def _fill_spans(session: Sessions, begin: int, end: int, index_return: Floats, origin: int, out: Floats) -> None:
+    """Index return over the span of each own return of rows [begin, end), row r to out[r − origin]; none is the asset's
+    first."""
+    before = session[begin - 1]
+    for row in range(begin, end):
+        now = session[row]
+        if now == before + 1:
+            out[row - origin] = index_return[now]
+        else:
+            level = 1.0
+            for s in range(before + 1, now + 1):
+                level *= 1.0 + index_return[s]
+            out[row - origin] = level - 1.0
+        before = now
+
+
+@njit(cache=True)
 def spans_of_index(session: Sessions, first: int, last: int, index_return: Floats) -> Floats:
     """Index return over the span of each own return of one asset's rows [first, last), shape (last − first,).
 
@@ -50,15 +67,8 @@ def spans_of_index(session: Sessions, first: int, last: int, index_return: Float
         index_return: simple return of the index by session number, NaN if unknown, shape (sessions,).
     """
     out = np.full(last - first, np.nan)
-    for row in range(first + 1, last):
-        before, now = session[row - 1], session[row]
-        if now == before + 1:
-            out[row - first] = index_return[now]
-        else:
-            level = 1.0
-            for s in range(before + 1, now + 1):
-                level *= 1.0 + index_return[s]
-            out[row - first] = level - 1.0
+    if last > first:
+        _fill_spans(session, first + 1, last, index_return, first, out)
     return out
 
 
@@ -87,28 +97,49 @@ def trading(session: Sessions, start: Ints, stop: Ints, wanted: Ints) -> NDArray
 
 
 @njit(cache=True)
-def _row_bounds(session: Sessions, first: int, last: int, bounds: Ints, out: Ints) -> None:
-    """First row at or after each of the rising session numbers ``bounds``."""
-    row, before = first, session[first]
-    for m in range(bounds.size):
-        row = _place(session, first, last, row + bounds[m] - before, bounds[m])
-        before = bounds[m]
-        out[m] = row
+def _runs(session: Sessions, first: int, last: int, out: Ints) -> int:
+    """First row of each run of consecutive sessions in rows [first, last), at least one; how many runs."""
+    out[0], count, row = first, 1, first
+    while row < last - 1:
+        far = min(row + 64, last - 1)
+        if session[far] - session[row] != far - row:
+            near = row  # follows on from row; far does not
+            while far - near > 1:
+                middle = (near + far) // 2
+                if session[middle] - session[row] == middle - row:
+                    near = middle
+                else:
+                    far = middle
+            out[count] = far
+            count += 1
+        row = far
+    return count
 
 
 @njit(cache=True)
-def _known(a: Floats, b: Floats) -> tuple[Ints, Floats, Floats]:
-    """Entries where both are known, packed; and how many lie before each entry, shape (n + 1,)."""
-    before = np.empty(a.size + 1, np.int64)
-    x, y = np.empty(a.size), np.empty(a.size)
+def _row_bounds(session: Sessions, runs: Ints, last: int, bounds: Ints, out: Ints) -> None:
+    """First row at or after each of the rising session numbers ``bounds``, of an asset with these runs."""
+    k, row = 0, runs[0]
+    base, end = session[row], runs[1] if runs.size > 1 else last
+    for m in range(bounds.size):
+        at = row + bounds[m] - base
+        while at >= end and end < last:
+            k += 1
+            row = runs[k]
+            base, end = session[row], runs[k + 1] if k + 1 < runs.size else last
+            at = row + bounds[m] - base
+        out[m] = min(max(at, row), end)
+
+
+@njit(cache=True)
+def _pack(a: Floats, b: Floats, begin: int, end: int, x: Floats, y: Floats) -> int:
+    """Entries [begin, end) where both are known to the front of ``x`` and ``y``; how many."""
     count = 0
-    for i in range(a.size):
-        before[i] = count
+    for i in range(begin, end):
         if not (np.isnan(a[i]) or np.isnan(b[i])):
             x[count], y[count] = a[i], b[i]
             count += 1
-    before[a.size] = count
-    return before, x, y
+    return count
 
 
 @njit(cache=True)
@@ -239,8 +270,10 @@ def _momentum_and_strength(
             gains, absolute = gains * keep, absolute * keep
             if changes == span[m] and whole_seed[m] == seed:
                 at = lanes.address(shares, m * _BLOCKS)
-                gains += lanes.dot(lanes.address(up, block[m] + 1), at, _BLOCKS)
-                absolute += lanes.dot(lanes.address(moved, block[m] + 1), at, _BLOCKS)
+                risen, moves = lanes.dots(
+                    lanes.address(up, block[m] + 1), lanes.address(moved, block[m] + 1), at, _BLOCKS
+                )
+                gains, absolute = gains + risen, absolute + moves
             else:
                 for c in range(seed + 1, block[m] + 1):
                     keep = left[b - ends[c]]
@@ -252,85 +285,61 @@ def _momentum_and_strength(
 
 
 @njit(cache=True)
-def _volatility_and_beta(
-    session: Sessions, ret: Floats, index_return: Floats, low: Ints, high: Ints, closes: Ints, slot: Sessions, few: int,
-    beta_window: int, beta_fewest: int, annual: float, deviations: Floats, squares: Floats, volatility: Floats,
-    beta: Floats, gaps: Ints,
-) -> int:  # fmt: skip
-    """volatility_60 and beta_252 of one asset where its window has no gap; the months left to :func:`_fill_gaps`."""
-    left = 0
+def _volatility(ret: Floats, low: Ints, high: Ints, slot: Sessions, few: int, annual: float, out: Floats) -> None:
+    """volatility_60 of one asset; unknown returns are left out."""
+    known = np.empty(VOLATILITY_WINDOW)
     for m in range(low.size):
-        b, k = high[m], slot[m]
-        changes = b - low[m] - 1
-        if k < 0 or changes < min(few, beta_fewest):
+        b, changes = high[m], high[m] - low[m] - 1
+        if slot[m] < 0 or changes < few:
             continue
-        risk, slope = np.nan, np.nan
         if changes >= VOLATILITY_WINDOW:
-            risk = annual * _deviation(lanes.address(ret, b - VOLATILITY_WINDOW), VOLATILITY_WINDOW)
-        elif changes >= few:
-            risk = annual * _deviation(lanes.address(ret, b - changes), changes)
-        n = min(beta_window, changes)
-        last = session[b - 1]
-        if n >= beta_fewest and last - session[b - 1 - n] == n:
-            # traded on every session: its partners are consecutive index returns, at the month end the same for all
-            if n == beta_window and last == closes[m] and squares[m] > 0.0:
-                slope = lanes.dot(lanes.address(deviations, m * n), lanes.address(ret, b - n), n) / squares[m]
-            else:
-                slope = _slope(lanes.address(index_return, last + 1 - n), lanes.address(ret, b - n), n)
-        volatility[k], beta[k] = risk, slope
-        if (np.isnan(risk) and changes >= few) or (np.isnan(slope) and n >= beta_fewest):
-            gaps[left] = m
-            left += 1
-    return left
+            risk = _deviation(lanes.address(ret, b - VOLATILITY_WINDOW), VOLATILITY_WINDOW)
+        else:
+            risk = _deviation(lanes.address(ret, b - changes), changes)
+        if np.isnan(risk):
+            n = _pack(ret, ret, b - min(changes, VOLATILITY_WINDOW), b, known, known)
+            risk = _deviation(lanes.address(known, 0), n) if n >= few else np.nan
+        out[slot[m]] = annual * risk
 
 
 @njit(cache=True)
-def _with_gaps(
-    session: Sessions, ret: Floats, index_return: Floats, start: int, low: Ints, high: Ints, months: Ints, few: int,
-    beta_window: int, beta_fewest: int, annual: float, risk: Floats, slope: Floats,
-) -> bool:  # fmt: skip
-    """Volatility and beta of the last entries of ``months`` from packed returns and pairs of rows from ``start`` on.
-
-    False, having done nothing, if a window needs rows before ``start``.
-    """
-    last = int(high[months[-1]])
-    y = ret[start:last]
-    x = spans_of_index(session, start, last, index_return)
-    own, r, _ = _known(y, y)
-    both, p, q = _known(x, y)
-    for k in range(months.size):
-        m = months[k]
-        inner, end = max(low[m] - start, 0) + 1, high[m] - start
-        if start > low[m] and (both[end] - both[inner] < beta_window or own[end] - own[inner] < VOLATILITY_WINDOW):
-            return False
-        i = own[max(inner, end - VOLATILITY_WINDOW)]
-        n = own[end] - i
-        risk[k] = annual * _deviation(lanes.address(r, i), n) if n >= few else np.nan
-        i = both[max(inner, end - beta_window)]
-        n = both[end] - i
-        slope[k] = _slope(lanes.address(p, i), lanes.address(q, i), n) if n >= beta_fewest else np.nan
-    return True
+def _slope_of_known(x: Floats, y: Floats, fewest: int) -> float:
+    """Slope over the pairs both of which are known."""
+    p, q = np.empty(x.size), np.empty(x.size)
+    n = _pack(x, y, 0, x.size, p, q)
+    return _slope(lanes.address(p, 0), lanes.address(q, 0), n) if n >= fewest else np.nan
 
 
 @njit(cache=True)
-def _fill_gaps(
-    session: Sessions, ret: Floats, index_return: Floats, low: Ints, high: Ints, months: Ints, few: int,
-    beta_window: int, beta_fewest: int, annual: float, risk: Floats, slope: Floats,
+def _beta(
+    session: Sessions, ret: Floats, index_return: Floats, low: Ints, high: Ints, closes: Ints, slot: Sessions, window: int,
+    fewest: int, deviations: Floats, squares: Floats, spans: Floats, out: Floats,
 ) -> None:  # fmt: skip
-    """Volatility and beta of the ``months`` of one asset whose windows have gaps, each run of months at once."""
-    reach = max(beta_window, VOLATILITY_WINDOW) + 17
-    k = 0
-    while k < months.size:
-        n = 1
-        while k + n < months.size and months[k + n] == months[k] + n:
-            n += 1
-        m = months[k]
-        for start in (int(max(low[m], high[m] - reach)), int(low[m])):
-            if _with_gaps(
-                session, ret, index_return, start, low, high, months[k : k + n], few, beta_window, beta_fewest, annual, risk[k : k + n], slope[k : k + n]
-            ):  # fmt: skip
-                break
-        k += n
+    """beta_252 of one asset: over a window with gaps each return has the index over its own span for a partner.
+
+    Args:
+        spans: room for an index return to each of its rows, filled as far as windows need them.
+    """
+    first, filled = low[0], low[0]
+    for m in range(low.size):
+        b = high[m]
+        n = min(window, b - low[m] - 1)
+        if slot[m] < 0 or n < fewest:
+            continue
+        last = session[b - 1]
+        unbroken, slope = last - session[b - 1 - n] == n, np.nan
+        if unbroken and n == window and last == closes[m] and squares[m] > 0.0:
+            # traded on every session up to the month end: the index's deviations are the same for all such
+            slope = lanes.dot(lanes.address(deviations, m * n), lanes.address(ret, b - n), n) / squares[m]
+        elif unbroken:
+            slope = _slope(lanes.address(index_return, last + 1 - n), lanes.address(ret, b - n), n)
+        if np.isnan(slope):
+            _fill_spans(session, max(filled, b - n), b, index_return, first, spans)
+            filled = b
+            slope = _slope(lanes.address(spans, b - n - first), lanes.address(ret, b - n), n)
+            if np.isnan(slope):
+                slope = _slope_of_known(spans[b - n - first : b - first], ret[b - n : b], fewest)
+        out[slot[m]] = slope
 
 
 @njit(cache=True)
@@ -377,33 +386,29 @@ def month_end_factors(
     """
     out = np.full((5, rows), np.nan)
     few60 = max(math.ceil(share * VOLATILITY_WINDOW - 1e-9), 2)
-    block, span = np.searchsorted(calendar, closes), closes - opens
+    block, span, after = np.searchsorted(calendar, closes), closes - opens, calendar + 1
     deviations, squares = _index_windows(index_return, closes, beta_window)
     left, month_weight, seed_weight = _weights(index_return.size + 1)
     shares, whole_seed = _shares(left, opens, closes, calendar, block)
     up, moved = np.zeros(_BLOCKS + calendar.size), np.zeros(_BLOCKS + calendar.size)
     ends, low, high = np.empty(calendar.size, np.int64), np.empty(opens.size, np.int64), np.empty(opens.size, np.int64)
-    gaps, risks, slopes = np.empty(opens.size, np.int64), np.empty(opens.size), np.empty(opens.size)
+    most = max((stop - start).max(), 1) if start.size else 1
+    runs, spans = np.empty(most, np.int64), np.empty(most)
     for asset in range(start.size):
         first, last, own = start[asset], stop[asset], slot[asset]
         if first == last:
             continue
-        _row_bounds(session, first, last, calendar + 1, ends)
-        _row_bounds(session, first, last, opens, low)
+        found = runs[: _runs(session, first, last, runs)]
+        _row_bounds(session, found, last, after, ends)
+        _row_bounds(session, found, last, opens, low)
         for m in range(opens.size):
             high[m] = ends[block[m]]
         _month_changes(price, first, ends, month_weight, up, moved)
         _momentum_and_strength(
             price, low, high, ends, block, span, own, share, up, moved, left, seed_weight, shares, whole_seed, out[0], out[1], out[2]
         )  # fmt: skip
-        n = _volatility_and_beta(
-            session, ret, index_return, low, high, closes, own, few60, beta_window, beta_fewest, annual, deviations, squares,
-            out[3], out[4], gaps,
+        _volatility(ret, low, high, own, few60, annual, out[3])
+        _beta(
+            session, ret, index_return, low, high, closes, own, beta_window, beta_fewest, deviations, squares, spans, out[4]
         )  # fmt: skip
-        if n:
-            _fill_gaps(
-                session, ret, index_return, low, high, gaps[:n], few60, beta_window, beta_fewest, annual, risks, slopes
-            )
-            for g in range(n):
-                out[3, own[gaps[g]]], out[4, own[gaps[g]]] = risks[g], slopes[g]
     return out

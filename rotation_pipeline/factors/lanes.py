@@ -43,6 +43,13 @@ def _spread(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, ir.Constant(_LANES, ir.Undefined), mask)
 
 
+def _magnitude(builder: Any, value: Any) -> Any:
+    """|value|."""
+    kind = value.type
+    name = f"llvm.fabs.{'v4f64' if isinstance(kind, ir.VectorType) else 'f64'}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name), [value])
+
+
 def _load(builder: Any, pointer: Any, index: Any, kind: Any) -> Any:
     at = builder.gep(pointer, [index])
     if kind is _DOUBLE:
@@ -130,6 +137,22 @@ def dot(typingctx: Any, a: Any, b: Any, n: Any) -> Intrinsic:
 
 
 @_inlined
+def dots(typingctx: Any, a: Any, b: Any, w: Any, n: Any) -> Intrinsic:
+    """Σ a[k] w[k] and Σ b[k] w[k]."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        p, q, weights = (_pointer(builder, place) for place in args[:3])
+
+        def term(k: Any, kind: Any) -> Values:
+            weight = _load(builder, weights, k, kind)
+            return [builder.fmul(_load(builder, p, k, kind), weight), builder.fmul(_load(builder, q, k, kind), weight)]
+
+        return context.make_tuple(builder, signature.return_type, _reduce(builder, args[3], term, 2))
+
+    return _PAIR(types.int64, types.int64, types.int64, types.int64), codegen
+
+
+@_inlined
 def squares(typingctx: Any, a: Any, n: Any, centre: Any) -> Intrinsic:
     """Σ (a[k] − centre)²."""
 
@@ -174,10 +197,8 @@ def rises(typingctx: Any, p: Any, w: Any, n: Any) -> Intrinsic:
             change = builder.fsub(_load(builder, price, k, kind), _load(builder, before, k, kind))
             zero = _constant(kind, 0.0)
             up = builder.select(builder.fcmp_ordered(">", change, zero), change, zero)
-            fall = builder.fsub(zero, change)
-            down = builder.select(builder.fcmp_ordered(">", fall, zero), fall, zero)
             weight = _load(builder, weights, k, kind)
-            return [builder.fmul(weight, up), builder.fmul(weight, builder.fadd(up, down))]
+            return [builder.fmul(weight, up), builder.fmul(weight, _magnitude(builder, change))]
 
         return context.make_tuple(builder, signature.return_type, _reduce(builder, args[2], term, 2))
 

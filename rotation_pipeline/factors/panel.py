@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import mmap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -15,16 +15,11 @@ from numpy.typing import NDArray
 from rotation_pipeline.factors import kernels
 from rotation_pipeline.factors.errors import BadInput
 from rotation_pipeline.factors.inputs import Days, require_columns
+from rotation_pipeline.factors.pieces import BARS, TABLE, Bars, Bits, Block, Keys, blocks
 from rotation_pipeline.factors.statistics import Floats
 
-TABLE = "intermediate.adjusted_bars"
-BARS = ("day", "asset_key", "adj_close", "ret", "is_suspended")
-"""Columns every panel is made of."""
-_ROWS = 1 << 18
-"""Rows put in place at once."""
 Number = TypeVar("Number", np.int32, np.float64)
 Ints = NDArray[np.int64]
-Keys = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -79,12 +74,13 @@ def _unseen(key: Keys, place: Keys) -> Keys:
 
 @njit(cache=True)
 def _put(
-    key: Keys, own: NDArray[np.bool_], price: Floats, ret: Floats, begin: Ints, stop: Ints, day_session: Keys, known: Keys,
+    key: Keys, own: Bits, price: Floats, ret: Floats, begin: Ints, stop: Ints, day_session: Keys, known: Keys,
     place: Keys, cursor: Ints, latest: Keys, session: Keys, prices: Floats, returns: Floats, position: Ints,
 ) -> int:  # fmt: skip
     """Rows of some days, each sorted by key, to the ends of their securities' rows; a row out of order or twice, or −1.
 
-    All days are walked along side by side, so that what lies next to each other in a day is read together.
+    All days are walked along side by side, so that what lies next to each other in a day is read together, and what
+    lies next to each other in a security is written together.
 
     Args:
         begin, stop: rows [begin, stop) of each day; begin is moved on. day_session: session number of each day.
@@ -95,23 +91,23 @@ def _put(
     filled = 0
     for wanted in known:
         a = place[wanted]
-        at = cursor[a]
+        at, last = cursor[a], latest[a]
         for d in range(begin.size):
             row = begin[d]
             if row < stop[d] and key[row] == wanted:
                 begin[d] = row + 1
-                if day_session[d] <= latest[a]:
+                if day_session[d] <= last:
                     return row
-                latest[a] = day_session[d]
+                last = day_session[d]
                 if own[row]:
-                    session[at] = day_session[d]
+                    session[at] = last
                     prices[at] = price[row]
-                    returns[at] = ret[row] if abs(ret[row]) < np.inf else np.nan
+                    returns[at] = ret[row]
                     if position.size:
                         position[filled] = row
                         filled += 1
                     at += 1
-        cursor[a] = at
+        cursor[a], latest[a] = at, last
     for d in range(begin.size):
         if begin[d] < stop[d]:
             return begin[d]
@@ -122,13 +118,12 @@ def _put(
 def _gather(
     values: Floats, position: Ints, known: Keys, place: Keys, before: Ints, after: Ints, column: Floats
 ) -> None:
-    """Values in the order of ``position`` to rows [before, after) of each security; an infinity is unknown."""
+    """Values in the order of ``position`` to rows [before, after) of each security."""
     k = 0
     for key in known:
         a = place[key]
         for row in range(before[a], after[a]):
-            value = values[position[k]]
-            column[row] = value if abs(value) < np.inf else np.nan
+            column[row] = values[position[k]]
             k += 1
 
 
@@ -221,22 +216,22 @@ class _Builder:
         self.count += fresh.size
         self.known = np.sort(np.concatenate((self.known, fresh)))
 
-    def add(self, part: pl.DataFrame) -> str:
+    def add(self, block: Block) -> str:
         """Put rows in place; words for one that is out of order or twice."""
-        day, key = _fixed(part["day"].to_physical().to_numpy()), _fixed(part["asset_key"].to_numpy())
-        bounds = _runs(day)
-        numbers = session_numbers(day[bounds[:-1]], self.sessions, TABLE)
-        self._admit(key)
-        before, position = self.cursor.copy(), np.empty(part.height if len(self.columns) > 2 else 0, np.int64)
+        bounds = _runs(block.day)
+        numbers = session_numbers(block.day[bounds[:-1]], self.sessions, TABLE)
+        self._admit(block.key)
+        more = list(self.columns)[2:]
+        before, position = self.cursor.copy() if more else self.cursor, np.empty(block.rows if more else 0, np.int64)
         odd = _put(
-            key, _own(part), _values(part, "adj_close"), _values(part, "ret"), bounds[:-1].copy(), bounds[1:], numbers,
+            block.key, block.own, block.column("adj_close"), block.column("ret"), bounds[:-1].copy(), bounds[1:], numbers,
             self.known, self.place, self.cursor, self.latest, self.session, self.columns["adj_close"], self.columns["ret"],
             position,
         )  # fmt: skip
         if odd >= 0:
-            return f"asset_key {key[odd]} on {part['day'][odd]}"
-        for name, column in list(self.columns.items())[2:]:
-            _gather(_values(part, name), position, self.known, self.place, before, self.cursor, column)
+            return f"asset_key {block.key[odd]} on {np.datetime64(int(block.day[odd]), 'D')}"
+        for name in more:
+            _gather(block.column(name), position, self.known, self.place, before, self.cursor, self.columns[name])
         return ""
 
     def panel(self) -> Panel:
@@ -255,46 +250,15 @@ class _Builder:
 
 
 def _longer(values: NDArray[Number], size: int, used: int) -> NDArray[Number]:
-    out: NDArray[Number] = np.empty(size, values.dtype)
+    """More room, mapped: NumPy would ask for huge pages, and each of those is cleared in full for a few rows in it."""
+    own = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    room = mmap.mmap(-1, max(size * values.itemsize, 1), **own)
+    out: NDArray[Number] = np.frombuffer(room, values.dtype, size)
     out[:used] = values[:used]
     return out
 
 
-def _fixed(values: NDArray[Any]) -> NDArray[Any]:
-    """Read-only: whether polars had to copy must not decide which version of a function is compiled."""
-    values.flags.writeable = False
-    return values
-
-
-def _own(part: pl.DataFrame) -> NDArray[np.bool_]:
-    """Own trading days with a price."""
-    traded = ~part["is_suspended"].to_numpy()
-    price = part["adj_close"]
-    return _fixed(traded & price.is_not_null().to_numpy() if price.null_count() else traded)
-
-
-def _values(part: pl.DataFrame, name: str) -> Floats:
-    column = part[name].cast(pl.Float64)
-    return _fixed((column.fill_null(np.nan) if column.null_count() else column).to_numpy())
-
-
-def _parts(
-    bars: pl.DataFrame | Iterable[pl.DataFrame], names: list[str], begin: date, end: date
-) -> Iterator[pl.DataFrame]:
-    """Pieces of at most _ROWS rows between two days."""
-    for batch in (bars,) if isinstance(bars, pl.DataFrame) else bars:
-        require_columns(batch, TABLE, names)
-        for part in batch.select(names).iter_slices(_ROWS):
-            low, high = part["day"].min(), part["day"].max()
-            inside = low is not None and low >= begin and high <= end  # type: ignore[operator]  # both are dates
-            rows = part if inside else part.filter(pl.col("day").is_between(begin, end))
-            if rows.height:
-                yield rows
-
-
-def panel_of(
-    bars: pl.DataFrame | Iterable[pl.DataFrame], sessions: Days, columns: Sequence[str] = (), first: int = 0
-) -> Panel:
+def panel_of(bars: Bars, sessions: Days, columns: Sequence[str] = (), first: int = 0) -> Panel:
     """The panel of the rows of ``bars`` between session number ``first`` and the last of ``sessions``.
 
     Rows in order of day and key, as they are stored, are put in place as they come. A frame in another order is sorted
@@ -315,8 +279,8 @@ def panel_of(
         if not bars["day"].is_sorted():
             bars = bars.select(names).sort("day", "asset_key")
     builder = _Builder(sessions, first, columns)
-    for part in _parts(bars, names, begin, end):
-        odd = builder.add(part)
+    for block in blocks(bars, names, begin, end):
+        odd = builder.add(block)
         if not odd:
             continue
         if isinstance(bars, pl.DataFrame) and not _twice(bars):

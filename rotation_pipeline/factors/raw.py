@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
 from rotation_pipeline.factors import kernels
@@ -24,6 +25,7 @@ from rotation_pipeline.factors.inputs import (
 )
 from rotation_pipeline.factors.options import FactorOptions
 from rotation_pipeline.factors.panel import History, Panel, panel_of, session_numbers
+from rotation_pipeline.factors.pieces import Bars, Keys
 from rotation_pipeline.factors.statistics import Floats
 
 COMPILED = ("mom_20", "mom_120", "rsi_14", "volatility_60", "beta_252")
@@ -86,22 +88,31 @@ def _require_trading(panel: Panel, windows: _Windows, months: Sequence[date]) ->
         )
 
 
-def _slots(panel: Panel, members: pl.DataFrame, months: Sequence[date]) -> NDArray[np.int32]:
+@njit(cache=True)
+def _fill_slots(month: Keys, key: Keys, months: Keys, asset_key: Keys, out: Keys) -> None:
+    """Row of each (asset, month); rows sorted by month and key, as months and assets are."""
+    m, a = 0, 0
+    for row in range(month.size):
+        if row and month[row] != month[row - 1]:
+            a = 0
+        while months[m] != month[row]:
+            m += 1
+        while a < asset_key.size and asset_key[a] < key[row]:
+            a += 1
+        if a < asset_key.size and asset_key[a] == key[row]:
+            out[a, m] = row
+
+
+def _slots(panel: Panel, members: pl.DataFrame, months: Sequence[date]) -> Keys:
     """Row of ``members`` of each (asset, month), −1 for none, shape (assets, months)."""
     out = np.full((panel.asset_key.size, len(months)), -1, np.int32)
-    if not panel.asset_key.size:
-        return out
-    key = members["asset_key"].to_numpy()
-    asset = np.minimum(np.searchsorted(panel.asset_key, key), panel.asset_key.size - 1)
-    known = np.flatnonzero(panel.asset_key[asset] == key)
-    month = np.searchsorted(as_days(months), as_days(members["month"].to_numpy()))
-    out[asset[known], month[known]] = known.astype(np.int32)
+    month, key = (members[name].to_physical().cast(pl.Int32).to_numpy() for name in ("month", "asset_key"))
+    month.flags.writeable = key.flags.writeable = False  # copied by polars or not, one version is compiled
+    _fill_slots(month, key, as_days(months).astype(np.int64).astype(np.int32), panel.asset_key, out)
     return out
 
 
-def _compiled(
-    history: History, windows: _Windows, slot: NDArray[np.int32], rows: int, options: FactorOptions
-) -> Floats:
+def _compiled(history: History, windows: _Windows, slot: Keys, rows: int, options: FactorOptions) -> Floats:
     """The kernels' factors, in the order of :data:`COMPILED`, each of shape (rows,)."""
     panel = history.panel
     return kernels.month_end_factors(
@@ -111,9 +122,7 @@ def _compiled(
     )  # fmt: skip
 
 
-def _window_values(
-    factor: RawFactor, history: History, slot: NDArray[np.int32], rows: int, options: FactorOptions
-) -> Floats:
+def _window_values(factor: RawFactor, history: History, slot: Keys, rows: int, options: FactorOptions) -> Floats:
     """A ``window`` factor: its function called for each member and month on copies of the member's last own days."""
     panel, out = history.panel, np.full(rows, np.nan)
     if factor.function is None:
@@ -144,7 +153,7 @@ def _window_values(
     return out
 
 
-def _history_values(factor: RawFactor, history: History, slot: NDArray[np.int32], rows: int) -> Floats:
+def _history_values(factor: RawFactor, history: History, slot: Keys, rows: int) -> Floats:
     if factor.function is None:
         raise BadInput(f"raw factor {factor.name} has no function")
     values = np.asarray(factor.function(history), dtype=np.float64)
@@ -177,7 +186,7 @@ def figure_columns(factors: Sequence[RawFactor] = RAW_FACTORS) -> tuple[str, ...
 
 
 def compute_raw_factors(
-    bars: pl.DataFrame | Iterable[pl.DataFrame] | Panel,
+    bars: Bars | Panel,
     index_daily: pl.DataFrame,
     snapshot: pl.DataFrame,
     universe: pl.DataFrame,
@@ -239,7 +248,7 @@ def compute_raw_factors(
         else:
             values[factor.name] = _figure_values(factor, figures)
     return members.select("month", pl.col("asset_key").cast(pl.Int32)).with_columns(
-        pl.Series(name, column).fill_nan(None) for name, column in values.items()
+        pl.Series(name, column, nan_to_null=True) for name, column in values.items()
     )
 
 

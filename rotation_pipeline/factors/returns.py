@@ -16,21 +16,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rotation_pipeline.factors import holding
-from rotation_pipeline.factors.errors import BadInput, MissingExposures, MissingInput
+from rotation_pipeline.factors.errors import BadInput, MissingInput
+from rotation_pipeline.factors.formation import SORTED_SERIES, Formation, Formations, formation_before, formations
 from rotation_pipeline.factors.inputs import as_days, floats, ordered_months, require_columns, require_sorted
 from rotation_pipeline.factors.options import FactorOptions
-from rotation_pipeline.factors.paths import MonthPaths, month_paths
+from rotation_pipeline.factors.paths import MonthPaths, Paths, month_paths
+from rotation_pipeline.factors.ranks import Ints, places
 from rotation_pipeline.factors.statistics import Floats
 from rotation_pipeline.factors.styles import SERIES, STYLES
 from rotation_pipeline.factors.tables import GROUPS, LONGSHORT, LONGSHORT_DAILY
 from rotation_pipeline.market.calendar import add_months
 from rotation_pipeline.market.schema import Table
 
-Ints = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 """Columns of a table by name, of one length."""
-SORTED_SERIES: tuple[str, ...] = tuple(sorted(SERIES))
-"""Series in the order of the tables' keys."""
 
 
 @dataclass(frozen=True)
@@ -40,100 +39,6 @@ class LongShortResult:
     longshort: pd.DataFrame
     groups: pd.DataFrame
     daily: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class Formation:
-    """What was known of the members at the close of a month.
-
-    Attributes:
-        asset_key: rising, shape (n,).
-        score: by :data:`SORTED_SERIES`, NaN for null, shape (16, n).
-        group: quantile by series, 0 for none, shape (16, n).
-        covered: has a value, shape (16, n).
-        tradable: shape (n,).
-    """
-
-    asset_key: NDArray[np.int32]
-    score: Floats
-    group: Ints
-    covered: NDArray[np.bool_]
-    tradable: NDArray[np.bool_]
-
-
-def _in_order(rows: pl.DataFrame, width: int) -> bool:
-    """Rows lie as the table is written: sorted by month, member and series, each member with each series once."""
-    if rows.height % width:
-        return False
-    month, key = rows["month"].to_physical().to_numpy()[::width], rows["asset_key"].to_numpy()[::width]
-    rising = (month[1:] > month[:-1]) | ((month[1:] == month[:-1]) & (key[1:] > key[:-1]))
-    return bool(
-        rising.all()
-        and np.equal(rows["series"].to_numpy().reshape(-1, width), np.arange(width)).all()
-        and np.equal(rows["asset_key"].to_numpy().reshape(-1, width), key[:, None]).all()
-    )
-
-
-def formations(exposures: pl.DataFrame, months: Sequence[date]) -> dict[date, Formation]:
-    """Formation of each of ``months`` that marts.factor_exposures holds; a month it lacks is left out.
-
-    Raises:
-        BadInput: a month in which some member lacks some of the 16 series or has one twice.
-    """
-    require_columns(
-        exposures,
-        "marts.factor_exposures",
-        ("month", "asset_key", "factor", "score", "quantile", "in_coverage", "in_tradable"),
-    )
-    width = len(SORTED_SERIES)
-    rows = exposures.filter(pl.col("month").is_in(list(months)))
-    numbers = pl.col("factor").cast(pl.Enum(SORTED_SERIES), strict=False).to_physical().cast(pl.Int64)
-    rows = rows.with_columns(numbers.alias("series"))
-    if rows["series"].null_count():
-        stranger = rows.filter(pl.col("series").is_null())["factor"][0]
-        raise BadInput(f"marts.factor_exposures holds the unknown series {stranger!r}")
-    if not _in_order(rows, width):
-        rows = rows.sort("month", "asset_key", "series")
-    stamps, place = as_days(rows["month"].to_numpy()), rows["series"].to_numpy()
-    score, group = floats(rows, "score"), rows["quantile"].fill_null(0).to_numpy().astype(np.int64)
-    keys = rows["asset_key"].to_numpy().astype(np.int32)
-    covered, tradable = rows["in_coverage"].to_numpy(), rows["in_tradable"].to_numpy()
-    out: dict[date, Formation] = {}
-    for stamp in np.unique(stamps):
-        month: date = stamp.item()
-        part = slice(int(np.searchsorted(stamps, stamp, "left")), int(np.searchsorted(stamps, stamp, "right")))
-        complete = place[part].size % width == 0 and np.equal(place[part].reshape(-1, width), np.arange(width)).all()
-        key = keys[part].reshape(-1, width) if complete else keys[:0].reshape(0, width)
-        if not complete or not np.equal(key, key[:, :1]).all():
-            raise BadInput(
-                f"marts.factor_exposures of {month:%Y-%m}: every member needs each of the {width} series once; "
-                "compute the month again"
-            )
-        out[month] = Formation(
-            np.ascontiguousarray(key[:, 0]),
-            np.ascontiguousarray(score[part].reshape(-1, width).T),
-            np.ascontiguousarray(group[part].reshape(-1, width).T),
-            np.ascontiguousarray(covered[part].reshape(-1, width).T),
-            np.ascontiguousarray(tradable[part].reshape(-1, width)[:, 0]),
-        )
-    return out
-
-
-def formation_before(found: dict[date, Formation], month: date, first_month: date | None) -> Formation | None:
-    """Formation of the month before ``month``; None if ``month`` is the first with exposures.
-
-    Raises:
-        MissingExposures: the month before has none though ``month`` is not the first.
-    """
-    before = add_months(month, -1)
-    if before in found:
-        return found[before]
-    if first_month is not None and month == first_month:
-        return None
-    raise MissingExposures(
-        f"marts.factor_exposures has no row for {before:%Y-%m}, on which the returns of {month:%Y-%m} are formed; compute "
-        "that month first, or name the first month with exposures as first_month"
-    )
 
 
 def _market_values(snapshot: pl.DataFrame, months: Sequence[date]) -> dict[date, tuple[NDArray[np.int32], Floats]]:
@@ -157,8 +62,8 @@ def _market_values(snapshot: pl.DataFrame, months: Sequence[date]) -> dict[date,
 
 
 def _aligned(known: NDArray[np.int32], values: Floats, keys: NDArray[np.int32]) -> Floats:
-    at = np.minimum(np.searchsorted(known, keys), known.size - 1)
-    return np.where(known[at] == keys, values[at], np.nan)
+    at = places(known, keys)
+    return np.where(at >= 0, values[np.maximum(at, 0)], np.nan)
 
 
 @dataclass(frozen=True)
@@ -185,6 +90,17 @@ def _held_rows(this: _Month) -> Ints:
     return rows
 
 
+def _refuse_other_groups(found: Formations, n_groups: int) -> None:
+    """Raise BadInput for a group that the setting knows nothing of."""
+    for month, formation in found.items():
+        most = int(formation.group.max(initial=0))
+        if most > n_groups or int(formation.group.min(initial=0)) < 0:
+            raise BadInput(
+                f"marts.factor_exposures of {month:%Y-%m} has members in group {most}, factors.n_groups is {n_groups}; "
+                "compute exposures and returns with one setting"
+            )
+
+
 def _turnovers(this: _Month, n_groups: int) -> tuple[Floats, Floats]:
     """Turnover of each group (NaN in a first month), (series, groups), and of each book (1 in a first month), (series,)."""
     formation, earlier = this.formation, this.earlier
@@ -193,8 +109,7 @@ def _turnovers(this: _Month, n_groups: int) -> tuple[Floats, Floats]:
     if earlier is None or this.earlier_paths is None:
         nowhere = np.full(n, -1, np.int64)
         return np.full((series, n_groups), np.nan), holding.book_turnover(weights, np.empty((series, 0)), nowhere)
-    at = np.minimum(np.searchsorted(earlier.asset_key, formation.asset_key), earlier.asset_key.size - 1)
-    match = np.where(earlier.asset_key[at] == formation.asset_key, at, -1).astype(np.int64)
+    match = places(earlier.asset_key, formation.asset_key)
     returns = this.earlier_paths.returns(earlier.asset_key, absent=0.0)
     before = holding.drifted_weights(holding.book_weights(earlier.group, n_groups), returns)
     return (
@@ -204,35 +119,35 @@ def _turnovers(this: _Month, n_groups: int) -> tuple[Floats, Floats]:
 
 
 def _daily_spread(paths: Floats) -> Floats:
-    """Daily return of the top group minus that of the bottom one, (series, days), from paths that start at 1."""
+    """Daily return of the last group minus that of the first, (series, days), from paths (series, 2, days) out of 1."""
     opened = np.concatenate((np.ones((*paths.shape[:2], 1)), paths[:, :, :-1]), axis=2)
     daily = paths / opened - 1.0
-    return daily[:, -1] - daily[:, 0]
+    return daily[:, 1] - daily[:, 0]
 
 
 def _month_columns(this: _Month, options: FactorOptions) -> tuple[Columns, Columns, Columns]:
     """Columns of the three tables for one month, in the order of their keys."""
     formation, n_groups, series = this.formation, options.n_groups, len(SORTED_SERIES)
     rows, stamp, names = _held_rows(this), np.datetime64(this.month, "ns"), np.array(SORTED_SERIES, dtype=object)
-    ones = np.ones(formation.asset_key.size)
-    even, count = holding.group_paths(formation.group, rows, ones, this.paths.growth, n_groups)
-    valued, _ = holding.group_paths(formation.group, rows, this.market_value, this.paths.growth, n_groups)
+    even, valued, ends, count = holding.group_values(
+        formation.group, rows, this.market_value, this.paths.growth, n_groups, options.weighting == "value"
+    )
     group_turnover, book_turnover = _turnovers(this, n_groups)
     longshort: Columns = {
         "month": np.full(series, stamp), "factor": names,
         "kind": np.array(["style" if name in STYLES else "raw" for name in SORTED_SERIES], dtype=object),
-        "long_short": even[:, -1, -1] - even[:, 0, -1],
-        "long_short_value_weighted": valued[:, -1, -1] - valued[:, 0, -1],
+        "long_short": even[:, -1] - even[:, 0],
+        "long_short_value_weighted": valued[:, -1] - valued[:, 0],
         "n_long": count[:, -1], "n_short": count[:, 0], "n_members": np.full(series, formation.asset_key.size),
         "book_turnover": book_turnover,
     }  # fmt: skip
     groups: Columns = {
         "month": np.full(series * n_groups, stamp), "factor": np.repeat(names, n_groups),
         "quantile": np.tile(np.arange(1, n_groups + 1), series), "n": count.ravel(),
-        "return_equal": even[:, :, -1].ravel() - 1.0, "return_value": valued[:, :, -1].ravel() - 1.0,
+        "return_equal": even.ravel() - 1.0, "return_value": valued.ravel() - 1.0,
         "turnover": group_turnover.ravel(),
     }  # fmt: skip
-    spread, days = _daily_spread(even if options.weighting == "equal" else valued), this.paths.days
+    spread, days = _daily_spread(ends), this.paths.days
     daily: Columns = {
         "month": np.full(spread.size, stamp), "day": np.repeat(days.astype("datetime64[ns]"), series),
         "factor": np.tile(names, days.size), "long_short": np.ascontiguousarray(spread.T).ravel(),
@@ -241,19 +156,18 @@ def _month_columns(this: _Month, options: FactorOptions) -> tuple[Columns, Colum
 
 
 def frame_of(parts: Sequence[Columns], table: Table) -> pd.DataFrame:
-    """Parts put one under the other as a frame of a table's columns and pandas types, sorted by its key; NaN is null."""
+    """Parts, in the order of the table's key, put one under the other as a frame of its columns and pandas types; NaN is null."""
     types = {"DATE": "datetime64[ns]", "INTEGER": "int32", "VARCHAR": "object", "DOUBLE": "float64"}
     columns = {
         column.name: np.concatenate([np.asarray(part[column.name]) for part in parts]) if parts else np.empty(0)
         for column in table.columns
     }
-    frame = pd.DataFrame(columns).astype({column.name: types[column.type] for column in table.columns})
-    return frame.sort_values(list(table.key), kind="stable").reset_index(drop=True)
+    return pd.DataFrame(columns).astype({column.name: types[column.type] for column in table.columns})
 
 
 def long_short_returns(
-    exposures: pl.DataFrame,
-    bars: pl.DataFrame,
+    exposures: pl.DataFrame | Formations,
+    bars: pl.DataFrame | Paths,
     snapshot: pl.DataFrame,
     months: Sequence[date],
     options: FactorOptions,
@@ -272,8 +186,10 @@ def long_short_returns(
     book is the first and its turnover 1.
 
     Args:
-        exposures: marts.factor_exposures of t−1 and, but for the first book, t−2, for each t in ``months``.
-        bars: intermediate.adjusted_bars of t and, but for the first book, t−1, sorted by asset_key, day.
+        exposures: marts.factor_exposures of t−1 and, but for the first book, t−2, for each t in ``months``; or what
+            :func:`~rotation_pipeline.factors.formation.formations` made of it.
+        bars: intermediate.adjusted_bars of t and, but for the first book, t−1, sorted by asset_key, day; or what
+            :func:`~rotation_pipeline.factors.paths.month_paths` made of it.
         snapshot: intermediate.stock_snapshot of t−1 (total_market_value, CNY).
         months: months wanted.
         first_month: first month that has exposures at all. It gets no row. When given, exposures of t−2 are demanded
@@ -298,6 +214,7 @@ def long_short_returns(
             formation_before(found, add_months(month, -1), first_month) if strict else found.get(add_months(month, -2))
         )
         plan.append((month, formation, earlier))
+    _refuse_other_groups(found, options.n_groups)
     needed = {month for month, _, _ in plan} | {
         add_months(month, -1) for month, _, earlier in plan if earlier is not None
     }

@@ -20,6 +20,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 CONSTANT = 1e-13
 """A spread below this share of the largest absolute value is rounding, not variation."""
 
@@ -75,11 +76,22 @@ def _long_run_t(x: Floats, lags: int) -> float:
 
 
 @njit(cache=True)
-def _pearson(x: Floats, y: Floats) -> float:
+def pearson_of(x: Floats, y: Floats) -> float:
+    """Compiled body of :func:`pearson`, for pairs without NaN."""
     n = x.size
-    if n < 3 or _is_constant(x) or _is_constant(y):
+    if n < 3:
         return np.nan
-    mx, my = _mean(x), _mean(y)
+    low_x, high_x, low_y, high_y, mx, my = x[0], x[0], y[0], y[0], 0.0, 0.0
+    for i in range(n):
+        low_x, high_x, low_y, high_y = min(low_x, x[i]), max(high_x, x[i]), min(low_y, y[i]), max(high_y, y[i])
+        mx += x[i]
+        my += y[i]
+    # as in _is_constant: the largest absolute value is that of the lowest or the highest
+    if high_x - low_x <= CONSTANT * max(abs(low_x), abs(high_x)) or high_y - low_y <= CONSTANT * max(
+        abs(low_y), abs(high_y)
+    ):
+        return np.nan
+    mx, my = mx / n, my / n
     sxy = sxx = syy = 0.0
     for i in range(n):
         dx, dy = x[i] - mx, y[i] - my
@@ -270,10 +282,10 @@ def _pairs(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 def pearson(x: ArrayLike, y: ArrayLike) -> float:
     """Pearson correlation over the pairs where both are there; NaN below three pairs or if either is constant."""
     a, b = _pairs(x, y)
-    return float(_pearson(a, b))
+    return float(pearson_of(a, b))
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
     """Spearman correlation (Pearson of average ranks among the pairs); NaN as in :func:`pearson`."""
     a, b = _pairs(x, y)
-    return float(_pearson(_ranks(a), _ranks(b)))
+    return float(pearson_of(_ranks(a), _ranks(b)))

@@ -10,6 +10,7 @@ from functools import cache
 
 from rotation_pipeline.market import tables as raw
 from rotation_pipeline.orchestration import research
+from rotation_pipeline.orchestration.ingesting import ingest
 from rotation_pipeline.orchestration.stages import Begins, Frame, Group, Stage, Work
 from rotation_pipeline.warehouse.lineage import table_sources
 from rotation_pipeline.warehouse.models import SqlModel, sql_models
@@ -79,7 +80,7 @@ def stages() -> tuple[Stage, ...]:
             "Fetch the months from the source, hold every row against the sanity rules, quarantine what fails",
             "history",
             tuple(table.full_name for table in raw.TABLES),
-            research.ingest,
+            ingest,
             kinds=("python",),
             options=("source", "universe", "simulation", "sanity"),
         ),

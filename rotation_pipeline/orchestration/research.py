@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import date, datetime
+from collections.abc import Mapping
 
 import pandas as pd
 import polars as pl
@@ -17,7 +15,7 @@ from rotation_pipeline.factors import tables as factors
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting import tables as forecasting
 from rotation_pipeline.forecasting.daily_inputs import DailyInputs
-from rotation_pipeline.market.calendar import add_months, month_last_day, sessions
+from rotation_pipeline.market.calendar import add_months
 from rotation_pipeline.market.schema import Table
 from rotation_pipeline.narratives import tables as narratives
 from rotation_pipeline.orchestration.evaluation import (
@@ -27,12 +25,16 @@ from rotation_pipeline.orchestration.evaluation import (
     stock_significance,
     trials,
 )
+from rotation_pipeline.orchestration.factor_stages import (
+    exposure_months,
+    factor_evidence,
+    factor_exposures,
+    factor_returns,
+    factor_summary,
+)
 from rotation_pipeline.orchestration.reports import REPORT_READS, write_reports
 from rotation_pipeline.orchestration.stages import Frame, Stage, Work, first_month, to_pandas
 from rotation_pipeline.regimes import tables as regimes
-from rotation_pipeline.settings import Settings
-from rotation_pipeline.sources.base import KnowsTruth, Source
-from rotation_pipeline.sources.ingest import Ingestion
 
 Outputs = Mapping[str, Frame]
 
@@ -60,138 +62,12 @@ def _market(work: Work) -> pd.DataFrame:
     return pd.DataFrame(state.join(probabilities, how="left", rsuffix="_regime")[list(forecasting.MARKET_FEATURES)])
 
 
-def judged(settings: Settings, source: Source, months: Sequence[date], fetched_at: datetime) -> Ingestion:
-    """The months as the source delivers them, held against the sanity rules under ``settings``."""
-    from rotation_pipeline.sources.ingest import ingest_months
-
-    members = {**settings.sanity.members, settings.universe.index_id: settings.universe.members}
-    return ingest_months(source, months, fetched_at=fetched_at, options=replace(settings.sanity, members=members))
-
-
-def _restated(work: Work, fetched: pl.DataFrame) -> list[str]:
-    """What to tell of months fetched before that come with other rows now, because they are judged otherwise.
-
-    Raises RestatedSource where it is the source that says something else.
-    """
-    from rotation_pipeline.orchestration.consistency import other_judgement, span
-    from rotation_pipeline.warehouse.errors import RestatedSource
-
-    key = ["table_name", "month"]
-    stored = work.table("raw.ingestions", back=0).select(*key, "sha256")
-    both = stored.join(fetched.select(*key, pl.col("sha256").alias("now")), on=key, how="left")
-    changed = both.filter(pl.col("sha256").ne_missing(pl.col("now"))).sort(key)
-    if not changed.height:
-        return []
-    tables = changed.group_by("table_name", maintain_order=True).agg("month").iter_rows()
-    named = "; ".join(f"raw.{name} of {span(months)}" for name, months in tables)
-    other = other_judgement(work.warehouse, work.settings, changed["month"].unique().to_list())
-    if other:
-        return [
-            f"other rows than those stored before: {named}; they are judged with other settings now, before with "
-            f"{', '.join(other)}. The new rows replace them"
-        ]
-    raise RestatedSource(
-        f"the source {work.source.name} delivers other rows than those stored: {named}. Nothing was changed. "
-        f"`rotation ingest --restated --database {work.warehouse.path}` shows what differs, with --accept it is taken "
-        "over; `rotation run --stale` then computes again what was made of the old rows"
-    )
-
-
-def ingest(work: Work) -> Outputs:
-    """Fetch and judge the months."""
-    found = judged(work.settings, work.source, work.months, work.fetched_at)
-    work.notices += _restated(work, found.ingestions)
-    tables = {f"raw.{name}": frame for name, frame in found.tables.items()}
-    if isinstance(work.source, KnowsTruth):
-        # kept apart from everything the stages read or return: only tests and the recovery study look at it
-        truth = {f"truth.{name}": frame for name, frame in work.source.truth(work.months).items()}
-        work.warehouse.write(truth, work.months, work.run_id)
-    return {**tables, "raw.quarantine": found.quarantine, "raw.ingestions": found.ingestions}
-
-
 def index_features(work: Work) -> Outputs:
     """State of the index on each day."""
     from rotation_pipeline.regimes.features import index_features as compute
 
     daily = work.table("intermediate.index_daily", back=14, order=("day",))
     return {regimes.FEATURES.full_name: compute(to_pandas(daily), work.months)}
-
-
-def _exposure_months(settings: Settings) -> int:
-    """Months before the first one that hold the sessions the factors look back on."""
-    fewest = 18  # no month has fewer sessions but those of long holidays
-    return -(-settings.factors.lookback_sessions // fewest)
-
-
-def factor_exposures(work: Work) -> Outputs:
-    """Exposures of every member."""
-    from rotation_pipeline.factors.exposures import compute_exposures
-    from rotation_pipeline.factors.raw import bar_columns, compute_raw_factors, figure_columns
-
-    options = work.settings.factors
-    back = _exposure_months(work.settings)
-    first = add_months(work.first, -back)
-    figures = dict.fromkeys(("month", "asset_key", *figure_columns(), "total_market_value"))
-    snapshot = work.table("intermediate.stock_snapshot", back=0, order=(), columns=tuple(figures))
-    universe = work.table("intermediate.universe", back=0, order=())
-    raw = compute_raw_factors(
-        work.warehouse.batches(
-            "intermediate.adjusted_bars", columns=bar_columns(), order=("day", "asset_key"), first=first, last=work.last
-        ),
-        work.table("intermediate.index_daily", back=back),
-        snapshot,
-        universe,
-        sessions(first, month_last_day(work.last)),
-        work.months,
-        options,
-    )
-    return {factors.EXPOSURES.full_name: compute_exposures(raw, universe, snapshot, options)}
-
-
-def factor_returns(work: Work) -> Outputs:
-    """Quintile long-short returns, monthly and daily."""
-    from rotation_pipeline.factors.returns import long_short_returns
-
-    found = long_short_returns(
-        work.table("marts.factor_exposures", back=2),
-        work.table("intermediate.adjusted_bars", back=1, order=("asset_key", "day")),
-        work.table("intermediate.stock_snapshot", back=1),
-        work.months,
-        work.settings.factors,
-        first_month=first_month(work.settings, "exposures"),
-    )
-    return {
-        factors.LONGSHORT.full_name: found.longshort,
-        factors.GROUPS.full_name: found.groups,
-        factors.LONGSHORT_DAILY.full_name: found.daily,
-    }
-
-
-def factor_evidence(work: Work) -> Outputs:
-    """IC and how it decays, coverage, autocorrelation."""
-    from rotation_pipeline.factors.evidence import monthly_decay, monthly_evidence
-
-    options, begin = work.settings.factors, first_month(work.settings, "exposures")
-    exposures = work.table("marts.factor_exposures", back=options.ic_horizons)
-    bars = work.table("intermediate.adjusted_bars", back=0, order=("asset_key", "day"))
-    return {
-        factors.EVIDENCE.full_name: monthly_evidence(exposures, bars, work.months, begin),
-        factors.DECAY.full_name: monthly_decay(exposures, bars, work.months, options, begin),
-    }
-
-
-def factor_summary(work: Work) -> Outputs:
-    """Tear sheet over all months so far."""
-    from rotation_pipeline.factors.evidence import summary
-
-    found = summary(
-        work.pandas("marts.factor_longshort"),
-        work.pandas("marts.factor_evidence"),
-        work.pandas("marts.factor_groups"),
-        work.months,
-        work.settings.factors,
-    )
-    return {factors.SUMMARY.full_name: found}
 
 
 def market_regimes(work: Work) -> Outputs:
@@ -422,8 +298,8 @@ STAGES: tuple[Stage, ...] = (
           "history", _names(regimes.FEATURES), index_features, kinds=("python", "numba"),
           back=14),
     Stage("factor_exposures", "factors", "Eleven raw factors and five styles of every member at the month's last close",
-          "exposures", _names(factors.EXPOSURES), factor_exposures, reads=("raw.trading_days",), kinds=("python", "numba"), wide=True,
-          back=_exposure_months, options=("factors",),
+          "exposures", _names(factors.EXPOSURES), factor_exposures, reads=("raw.listings",), kinds=("python", "numba"), wide=True,
+          back=exposure_months, options=("factors",),
           backs={"intermediate.stock_snapshot": 0, "intermediate.universe": 0}),
     Stage("factor_returns", "factors", "Quintile long-short returns of groups formed at the close of the month before",
           "styles", _names(factors.LONGSHORT, factors.GROUPS, factors.LONGSHORT_DAILY), factor_returns, kinds=("python", "numba"), wide=True,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import psutil
@@ -47,6 +50,35 @@ def connect(path: Path, *, read_only: bool = False, threads: int | None = None) 
         raise WarehouseError(f"{path} cannot be opened as a DuckDB database: {error}. {OTHER_FILE}") from error
     except duckdb.Error as error:
         raise WarehouseError(f"{path} cannot be opened: {error}. {OTHER_FILE}") from error
+
+
+class Room:
+    """How much memory DuckDB takes. The limit is the whole database's, so its readers share one of these."""
+
+    def __init__(self, execute: Callable[[str], list[tuple[Any, ...]]]) -> None:
+        self._execute = execute
+        self._readers = 0
+
+    @contextmanager
+    def little(self) -> Generator[None]:
+        """Room for little while a large table passes through once, so that DuckDB fills the same memory again and again:
+        touching new memory costs more than what is put there. Where it holds more already, it keeps its room. With the last
+        reader DuckDB's own limit comes back: no other is ever set."""
+        if not self._readers:
+            threads = self._execute("SELECT current_setting('threads')")[0][0]
+            try:  # every thread pins blocks of its own
+                self._execute(f"SET memory_limit = '{24 + 4 * int(threads)}MB'")
+            except duckdb.OutOfMemoryException:
+                yield
+                return
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                with suppress(duckdb.ConnectionException):  # closed meanwhile, and its limit with it
+                    self._execute("RESET memory_limit")
 
 
 def _refuse_other_kinds(path: Path) -> None:

@@ -88,6 +88,15 @@ def kept_tables(warehouse: Warehouse) -> frozenset[str]:
     return frozenset(name for (name,) in warehouse.execute("SELECT DISTINCT table_name FROM meta.replaced"))
 
 
+def restated_months(warehouse: Warehouse) -> dict[str, set[date]]:
+    """By table the months of which a restatement had rows replaced, whenever that was."""
+    found: dict[str, set[date]] = {}
+    if _has(warehouse, "replaced"):
+        for name, month in warehouse.execute("SELECT DISTINCT table_name, month FROM meta.replaced"):
+            found.setdefault(name, set()).add(month)
+    return found
+
+
 def stale_marks(warehouse: Warehouse) -> Marks:
     """Every partition that is stale, months in order."""
     found: Marks = {}

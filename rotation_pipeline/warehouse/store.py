@@ -10,12 +10,11 @@ import json
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -25,7 +24,7 @@ from rotation_pipeline.market.calendar import months_between
 from rotation_pipeline.market.schema import Table, stored_name
 from rotation_pipeline.warehouse.asof import as_of_query
 from rotation_pipeline.warehouse.catalog import catalog, table_named
-from rotation_pipeline.warehouse.connection import OTHER_FILE, connect
+from rotation_pipeline.warehouse.connection import OTHER_FILE, Room, connect
 from rotation_pipeline.warehouse.errors import (
     DiskFull,
     LayoutMismatch,
@@ -38,8 +37,10 @@ from rotation_pipeline.warehouse.replaced import kept_tables, settle_stale, take
 from rotation_pipeline.warehouse.schemas import RUN_ID, create_statement, definition, polars_schema
 
 Frame = pl.DataFrame | pd.DataFrame
-_BATCH = 1 << 19
-"""Rows of a piece a table is read in."""
+_BATCH = 1 << 15
+"""Rows of a piece a table is read in: what fits a processor's cache."""
+_LARGE = 2_000_000
+"""Rows from which on a table passes through little memory."""
 _SCHEMAS = ("raw", "truth", "staging", "intermediate", "marts")
 
 
@@ -99,6 +100,7 @@ class Warehouse:
         self.read_only = read_only
         self._lock = threading.RLock()
         self._open = False
+        self._room = Room(self.execute)
         # DuckDB's own bar would go into pipes as well; how far a run is, the command line says
         connection.execute("SET enable_progress_bar = false")
         if read_only:
@@ -336,23 +338,22 @@ class Warehouse:
         order: Sequence[str],
         first: date | None = None,
         last: date | None = None,
-    ) -> Generator[pl.DataFrame]:
-        """Rows of months ``first..last``, months rising, each month as it was written, in pieces.
+    ) -> Generator[Any]:
+        """Rows of months ``first..last``, months rising, each as it was written, in Arrow record batches; flags as bytes.
 
-        A table too large to hold at once passes through. Months written again lie at the end of the file; then all
-        rows are sorted by ``order``, which should be the order months are written in.
+        Months written again lie at the end of the file; then all rows are sorted by ``order``, which should be the order
+        months are written in.
         """
         table = table_named(name)
-        for column in columns:
-            table.column(column)
-        low, high = first or date.min, last or date.max
+        chosen = ", ".join(f"{c}::UTINYINT AS {c}" if table.column(c).type == "BOOLEAN" else c for c in columns)
         inside = f"FROM {name} WHERE month BETWEEN ? AND ?"
-        places = self.execute(f"SELECT min(rowid), max(rowid) {inside} GROUP BY month ORDER BY month", [low, high])
-        in_order = all(before[1] < after[0] for before, after in pairwise(places))
-        query = f"SELECT {', '.join(columns)} {inside}" + ("" if in_order else f" ORDER BY {', '.join(order)}")
-        with self._reading(), self.connection.cursor() as cursor:
-            for batch in cursor.sql(query, params=[low, high]).to_arrow_reader(_BATCH):
-                yield cast("pl.DataFrame", pl.from_arrow(batch))
+        bounds = [first or date.min, last or date.max]
+        pairs = f"SELECT month, lag(month) OVER () AS before {inside}"
+        rows, falls = self.execute(f"SELECT count(*), count(*) FILTER (month < before) FROM ({pairs})", bounds)[0]
+        query = f"SELECT {chosen} {inside}" + (f" ORDER BY {', '.join(order)}" if falls else "")
+        room = self._room.little() if rows >= _LARGE and not falls else nullcontext()
+        with self._reading(), room, self.connection.cursor() as cursor:
+            yield from cursor.sql(query, params=bounds).to_arrow_reader(_BATCH)
 
     def as_of(self, name: str, day: date, **selection: Any) -> pl.DataFrame:
         """The table or view as it stood at the close of ``day``; ``selection`` as in :meth:`read`.
@@ -456,15 +457,6 @@ class Warehouse:
             run["settings"] = json.dumps(settings, sort_keys=True)
         return found
 
-    def last_written(self, month: date) -> dict[str, tuple[int, str]]:
-        """By table the place in the log and the run of its last write that covers ``month``; later writes have later places."""
-        logged = self.execute(
-            "SELECT table_name, max(rowid), arg_max(run_id, rowid) FROM meta.executions "
-            "WHERE ? BETWEEN first_month AND last_month GROUP BY table_name",
-            [month],
-        )
-        return {name: (place, run_id) for name, place, run_id in logged}
-
     def restated(self, run_ids: Sequence[str], last: date) -> list[tuple[str, str, date]]:
         """(run, raw table, month up to ``last``) with other rows now than the run read, but by a restatement (``meta.stale``)."""
         found = self.execute(
@@ -476,13 +468,22 @@ class Warehouse:
         taken = taken_over(self)
         return [(run_id, name, month) for run_id, name, month, sha256 in found if (name, month, sha256) not in taken]
 
+    def writes(self) -> dict[str, dict[date, tuple[int, str]]]:
+        """By table and month the place in the log and the run of its last write, also where that wrote no rows.
+
+        Later writes have later places.
+        """
+        found: dict[str, dict[date, tuple[int, str]]] = {}
+        logged = self.execute(
+            "SELECT rowid, table_name, first_month, last_month, run_id FROM meta.executions ORDER BY rowid"
+        )
+        for place, name, first, last, run_id in logged:
+            found.setdefault(name, {}).update((month, (place, run_id)) for month in months_between(first, last))
+        return found
+
     def written(self) -> dict[str, dict[date, str]]:
         """By table and month the run that wrote the month last, also where it wrote no rows."""
-        found: dict[str, dict[date, str]] = {}
-        logged = self.execute("SELECT table_name, first_month, last_month, run_id FROM meta.executions ORDER BY rowid")
-        for name, first, last, run_id in logged:
-            found.setdefault(name, {}).update((month, run_id) for month in months_between(first, last))
-        return found
+        return {name: {month: run for month, (_, run) in of.items()} for name, of in self.writes().items()}
 
 
 def _now() -> datetime:

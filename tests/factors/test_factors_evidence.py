@@ -15,7 +15,9 @@ from scipy import stats
 from rotation_pipeline.factors import evidence, statistics
 from rotation_pipeline.factors.errors import BadInput, MissingExposures, MissingInput
 from rotation_pipeline.factors.exposures import compute_exposures
+from rotation_pipeline.factors.formation import formations
 from rotation_pipeline.factors.options import FactorOptions
+from rotation_pipeline.factors.paths import month_paths
 from rotation_pipeline.factors.raw import compute_raw_factors
 from rotation_pipeline.factors.returns import LongShortResult, long_short_returns
 from rotation_pipeline.factors.styles import SERIES
@@ -294,6 +296,28 @@ def test_monthly_decay_averages_to_the_decay_and_begins_with_the_rank_ic(
     np.testing.assert_allclose(means["mean"], curve["ic_mean"].loc[means.index], rtol=1e-12)
     assert (means["count"] == curve["months"].loc[means.index]).all()
     assert found.groupby("month")["horizon"].max().tolist() == [min(place, 12) for place in range(1, len(months) + 1)]
+
+
+def test_both_tables_of_one_reading_are_those_of_the_single_functions(
+    market: Market, exposures: pl.DataFrame, monthly: pd.DataFrame
+) -> None:
+    months, first = market.months[8:], market.months[8]
+    decay = evidence.monthly_decay(exposures, market.bars, months, OPTIONS, first)
+    columns = formations(exposures, months), month_paths(market.bars, months[1:])
+    for given in ((exposures, market.bars), columns):
+        found = evidence.evidence_tables(*given, months, OPTIONS, first)
+        pd.testing.assert_frame_equal(found.evidence, monthly, check_exact=True)
+        pd.testing.assert_frame_equal(found.decay, decay, check_exact=True)
+    alone = evidence.evidence_tables(exposures, market.bars, [months[5]], OPTIONS, first)
+    for table, whole in ((alone.evidence, monthly), (alone.decay, decay)):
+        expected = whole[whole["month"] == pd.Timestamp(months[5])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(table, expected, check_exact=True)
+    with pytest.raises(MissingExposures, match=f"no row for {months[3]:%Y-%m}"):
+        evidence.evidence_tables(
+            exposures.filter(pl.col("month") != months[3]), market.bars, [months[8]], OPTIONS, first
+        )
+    with pytest.raises(MissingInput, match=f"no paths of {months[1]:%Y-%m}"):
+        evidence.evidence_tables(exposures, month_paths(market.bars, months[2:]), months, OPTIONS, first)
 
 
 def test_monthly_decay_of_a_month_alone_is_that_of_the_range(market: Market, exposures: pl.DataFrame) -> None:

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from rotation_pipeline.factors import holding
 from rotation_pipeline.factors.errors import BadInput, MissingExposures, MissingInput
-from rotation_pipeline.factors.exposures import compute_exposures
+from rotation_pipeline.factors.exposures import compute_exposures, scores_by_month
+from rotation_pipeline.factors.formation import formations
 from rotation_pipeline.factors.options import FactorOptions
+from rotation_pipeline.factors.paths import month_paths
 from rotation_pipeline.factors.raw import compute_raw_factors
 from rotation_pipeline.factors.returns import LongShortResult, long_short_returns, longshort_wide
 from rotation_pipeline.factors.styles import SERIES
@@ -335,6 +337,30 @@ def test_missing_inputs_are_named(market: Market, exposures: pl.DataFrame) -> No
         long_short_returns(exposures.with_columns(pl.lit("AI").alias("factor")), *args, first)
     with pytest.raises(BadInput, match="distinct first days"):
         long_short_returns(exposures, market.bars, market.snapshot, [month, month], OPTIONS, first)
+
+
+def test_columns_made_before_give_the_same_tables(
+    market: Market, exposures: pl.DataFrame, result: LongShortResult
+) -> None:
+    months, first = market.months[8:], market.months[8]
+    raw = compute_raw_factors(
+        market.bars, market.index_daily, market.snapshot, market.universe, market.sessions, months, OPTIONS
+    )
+    scored = scores_by_month(raw, market.universe, market.snapshot, OPTIONS)
+    formed, paths = {month: one.formation for month, one in scored.items()}, month_paths(market.bars, months[1:])
+    got = long_short_returns(formed, paths, market.snapshot, months, OPTIONS, first)
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(got, name), getattr(result, name), check_exact=True)
+    stored = formations(exposures, months)
+    for month, made in formed.items():
+        for name in ("asset_key", "score", "group", "covered", "tradable"):
+            np.testing.assert_array_equal(getattr(stored[month], name), getattr(made, name))
+
+
+def test_groups_of_another_setting_are_refused(market: Market, exposures: pl.DataFrame) -> None:
+    three = FactorOptions(n_groups=3)
+    with pytest.raises(BadInput, match=r"members in group 5, factors\.n_groups is 3"):
+        long_short_returns(exposures, market.bars, market.snapshot, [market.months[15]], three, market.months[8])
 
 
 def test_wide_export(result: LongShortResult) -> None:

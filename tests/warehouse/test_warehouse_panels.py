@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
+from rotation_pipeline.factors.errors import BadInput
 from rotation_pipeline.factors.panel import Panel, panel_of
 from rotation_pipeline.warehouse import store
 from rotation_pipeline.warehouse.errors import WarehouseError
@@ -49,7 +51,10 @@ def test_pieces_are_the_table_in_order_even_after_a_month_was_written_again(
             for first, last in ((None, None), (date(2020, 1, 1), date(2020, 2, 1)), (date(2020, 2, 1), None)):
                 pieces = list(warehouse.batches(TABLE, columns=COLUMNS, order=ORDER, first=first, last=last))
                 expected = warehouse.read(TABLE, columns=COLUMNS, order=ORDER, first=first, last=last)
-                assert pl.concat(pieces).equals(expected)
+                found = pl.DataFrame(pa.Table.from_batches(pieces))
+                assert len(pieces) > 1
+                assert found.schema["is_suspended"] == pl.UInt8  # flags come a byte each
+                assert found.with_columns(pl.col("is_suspended").cast(pl.Boolean)).equals(expected)
         with pytest.raises(KeyError, match="no column 'price'"):
             next(warehouse.batches(TABLE, columns=("price",), order=ORDER))
 
@@ -60,9 +65,66 @@ def test_another_query_may_run_between_pieces(tmp_path: Path, monkeypatch: pytes
         fill(warehouse, 1)
         rows = 0
         for piece in warehouse.batches(TABLE, columns=COLUMNS, order=ORDER):
-            rows += piece.height
+            rows += piece.num_rows
             assert warehouse.count(TABLE) == 9
         assert rows == 9
+
+
+def limit_of(warehouse: Warehouse) -> str:
+    return str(warehouse.execute("SELECT current_setting('memory_limit')")[0][0])
+
+
+def test_a_large_table_passes_through_little_memory_which_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_BATCH", 2)
+    with open_warehouse(tmp_path / "a.duckdb") as warehouse:
+        for month in (1, 2, 3):
+            fill(warehouse, month)
+        usual = limit_of(warehouse)
+        expected = warehouse.read(TABLE, columns=COLUMNS, order=ORDER).height
+        for size, seen in ((28, usual), (27, "30.5 MiB")):
+            monkeypatch.setattr(store, "_LARGE", size)
+            rows, limits = 0, set[str]()
+            for piece in warehouse.batches(TABLE, columns=COLUMNS, order=ORDER):
+                rows += piece.num_rows
+                limits.add(limit_of(warehouse))
+            assert (rows, limits) == (expected, {seen})
+            assert limit_of(warehouse) == usual
+        warehouse.execute("SET threads = 64")
+        pieces = warehouse.batches(TABLE, columns=COLUMNS, order=ORDER)
+        next(pieces)
+        assert limit_of(warehouse) == "267.0 MiB", "each thread holds blocks of its own"
+        warehouse.execute("SET threads = 2")
+        others = warehouse.batches(TABLE, columns=COLUMNS, order=ORDER)
+        next(others)
+        others.close()
+        assert limit_of(warehouse) == "267.0 MiB", "another reader needs it yet"
+        pieces.close()  # whoever stops half way gives it back too
+        assert limit_of(warehouse) == usual
+
+
+def test_pieces_of_any_length_make_the_same_panel() -> None:
+    frame = bars(DAYS).with_columns(pl.when(pl.col("asset_key") == 9).then(pl.col("ret")).alias("ret"))
+    days = np.array(DAYS, dtype="datetime64[D]")
+    whole = panel_of(frame, days, ("volume",))
+    for size in (1, 4, 27):
+        pieces = list(frame.iter_slices(size))
+        for given in (pieces, [part.to_arrow().to_batches()[0] for part in pieces]):
+            made = panel_of(given, days, ("volume",))
+            for begin, end, at in zip(whole.start, whole.stop, made.start, strict=True):
+                rows = slice(at, at + end - begin)
+                np.testing.assert_array_equal(made.session[rows], whole.session[begin:end])
+                for name, values in whole.columns.items():
+                    np.testing.assert_array_equal(made.columns[name][rows], values[begin:end])
+    assert np.isnan(whole.columns["ret"][whole.start[0]])
+    assert whole.columns["ret"][whole.start[1]] == 0.01
+
+
+def test_a_missing_flag_is_named() -> None:
+    frame = bars(DAYS).with_columns(pl.lit(None, pl.Boolean).alias("is_suspended"))
+    with pytest.raises(BadInput, match="is_suspended is null in 27 rows"):
+        panel_of(frame, np.array(DAYS, dtype="datetime64[D]"))
 
 
 def panel() -> Panel:

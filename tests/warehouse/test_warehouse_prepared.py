@@ -259,6 +259,66 @@ def test_a_month_without_dividends_makes_the_sum_unknown(warehouse: Warehouse) -
     assert yields_of(found, JUN) == [0.03, None]
 
 
+def listed_twice(relisted: date, corrected: date | None = None) -> list[dict[str, Any]]:
+    """A's code with another company from ``relisted`` on; ``corrected``: the first one's day, corrected in 2015-02."""
+    months = months_between(date(2013, 1, 1), JUN)
+    old, other = date(2001, 1, 4), corrected or date(2001, 1, 4)
+    return [
+        {"asset_id": A, "month": month, "listed_on": relisted if month >= relisted.replace(day=1) else other if month >= date(2015, 2, 1) else old}
+        for month in months
+    ]  # fmt: skip
+
+
+def test_dividends_of_the_company_that_had_the_code_before_are_not_counted(warehouse: Warehouse) -> None:
+    every = months_between(date(2014, 5, 1), JUN)
+    put(warehouse, "raw.listings", listed_twice(date(2015, 6, 3)))
+    found = snapshot(warehouse, every, {A: 0.5, B: 0.5})
+    assert yields_of(found, MAY) == [pytest.approx((0.4 / 2 + 0.1 / 2) / 10.0), 0.0], "the first company's own"
+    assert yields_of(found, JUN) == [0.0, 0.0]
+    put(warehouse, "raw.listings", listed_twice(date(2015, 4, 10)))
+    assert yields_of(snapshot(warehouse, every, {A: 0.5, B: 0.5}), JUN)[0] == pytest.approx(0.1 / 2 / 10.0)
+    put(warehouse, "raw.listings", listed_twice(date(2015, 9, 1), corrected=date(2014, 12, 1)))
+    found = snapshot(warehouse, every, {A: 0.5, B: 0.5})
+    assert yields_of(found, JUN)[0] == pytest.approx((0.4 / 2 + 0.1 / 2) / 10.0), (
+        "a corrected day makes no other company"
+    )
+
+
+# --- reported items --------------------------------------------------------------------------------------------------
+
+
+def reported(warehouse: Warehouse, listed: list[dict[str, Any]]) -> dict[tuple[date, str], tuple[float, float | None]]:
+    """(month, item) → (value, the year before's) of A in April to June 2015."""
+    put_sessions(warehouse, date(2012, 5, 1), last_session(JUN))
+    periods = [
+        (date(2013, 12, 31), date(2014, 4, 20), "roe_ttm", 0.10), (date(2014, 12, 31), date(2015, 4, 20), "roe_ttm", 0.11),
+        (date(2013, 12, 31), date(2014, 4, 20), "net_profit_ttm", 5.0), (date(2014, 12, 31), date(2015, 6, 8), "roe_ttm", 0.30),
+    ]  # fmt: skip
+    put(
+        warehouse, "raw.fundamentals",
+        [{"asset_id": A, "month": told.replace(day=1), "report_period": period, "announced_on": told, "item": item, "value": value,
+          "is_revision": False, "announcement_is_deadline": False} for period, told, item, value in periods],
+    )  # fmt: skip
+    put(warehouse, "raw.listings", listed)
+    found = alone_and_in_a_range(warehouse, "intermediate.fundamentals_as_of", date(2015, 4, 1), JUN)
+    return {(row["month"], row["item"]): (row["value"], row["value_year_ago"]) for row in found.to_dicts()}
+
+
+def test_reports_of_the_company_that_had_the_code_before_are_not_known_of_the_present_one(warehouse: Warehouse) -> None:
+    one = reported(warehouse, [])
+    april = date(2015, 4, 1)
+    assert one == {
+        (april, "roe_ttm"): (0.11, 0.10), (MAY, "roe_ttm"): (0.11, 0.10), (JUN, "roe_ttm"): (0.30, 0.10),
+        (april, "net_profit_ttm"): (5.0, None), (MAY, "net_profit_ttm"): (5.0, None), (JUN, "net_profit_ttm"): (5.0, None),
+    }  # fmt: skip
+    two = reported(warehouse, listed_twice(date(2015, 5, 20)))
+    assert two == {
+        (april, "roe_ttm"): (0.11, 0.10), (april, "net_profit_ttm"): (5.0, None), (JUN, "roe_ttm"): (0.30, None)
+    }  # fmt: skip
+    new = [row for row in listed_twice(date(2015, 5, 20)) if row["month"] >= MAY]
+    assert reported(warehouse, new) == one, "what a company reports before its own listing is its own"
+
+
 def test_the_window_starts_twelve_months_before_the_last_session(warehouse: Warehouse) -> None:
     # the last session of May 2015 is the 29th, so that an ex-day on 2014-05-30 counts; June ends on a session
     without_june = months_between(date(2014, 7, 1), JUN)
