@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from rotation_pipeline.forecasting.stacked import check_months
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -49,10 +51,7 @@ class StackedTransformer:
         attention_heads: int,
     ) -> None:
         """``parameters`` and ``gradients``: seeds × shape; ``months``: inputs × (windows + lookback − 1)."""
-        if months.shape[1] != windows + lookback - 1:
-            raise ValueError(
-                f"months has {months.shape[1]} columns, {windows} windows of {lookback} need {windows + lookback - 1}"
-            )
+        check_months(months, windows, lookback)
         self.leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         self.gradients = gradients
         self.seeds, self.hidden = parameters["embed_b"].shape

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rotation_pipeline.forecasting import cells, gated_cells
+from rotation_pipeline.forecasting.stacked import StackedRecurrence, flat_steps
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -43,40 +44,30 @@ class _Layer:
     below: Tensor
 
     def __post_init__(self) -> None:
-        self.h_flat = [step.numpy().reshape(-1) for step in self.h]
-        self.gates_flat = [step.numpy().reshape(-1) for step in self.gates]
-        self.candidate_flat = [step.numpy().reshape(-1) for step in self.candidate]
-        self.below_flat = [step.numpy().reshape(-1) for step in self.below]
+        self.h_flat, self.gates_flat, self.candidate_flat, self.below_flat = (
+            flat_steps(each) for each in (self.h, self.gates, self.candidate, self.below)
+        )
 
 
-class StackedGRU:
+class StackedGRU(StackedRecurrence):
     """Forward and backward over ``windows`` consecutive windows of ``months`` for all seeds."""
 
     def __init__(
         self, parameters: dict[str, Tensor], gradients: dict[str, Tensor], months: Tensor, windows: int, lookback: int
     ) -> None:
         """``parameters`` and ``gradients``: seeds × shape; ``months``: inputs × (windows + lookback − 1)."""
-        self.parameters, self.gradients, self.months = parameters, gradients, months
-        self.seeds, rows, self.hidden = parameters["w_hh_0"].shape
-        self.layers = sum(name.startswith("w_hh_") for name in parameters)
-        self.n, self.steps = windows, lookback
-        if months.shape[1] != windows + lookback - 1:
-            raise ValueError(
-                f"months has {months.shape[1]} columns, {windows} windows of {lookback} need {windows + lookback - 1}"
-            )
+        super().__init__(parameters, gradients, months, windows, lookback)
         s, h, n = self.seeds, self.hidden, windows
         self._buffers = [
             _Layer(
                 torch.zeros(lookback + 1, s, h, n),
-                torch.empty(lookback, s, rows, n),
+                torch.empty(lookback, s, self.rows, n),
                 torch.empty(lookback, s, h, n),
                 torch.empty(lookback if layer else 0, s, h, n),
             )
             for layer in range(self.layers)
         ]
-        self._ones = np.ones(s * h * n, np.float32)
-        self._projected = torch.empty(s, rows, n)
-        self._batch_months = months.expand(s, *months.shape)
+        self._projected = torch.empty(s, self.rows, n)
 
     def _bias(self, k: int) -> Tensor:
         """What is added to the input part: b_ih, and b_hh where it stands outside the product with r."""
@@ -88,7 +79,7 @@ class StackedGRU:
     def forward(self, masks: NDArray[np.float32] | None, training: bool = True) -> Tensor:
         """h_T of the last layer, seeds × hidden × windows. ``masks``: (layers − 1) × seeds × hidden × windows or None."""
         p, h, n, s = self.parameters, self.hidden, self.n, self.seeds
-        self._masks = [self._ones if masks is None else masks[k].reshape(-1) for k in range(self.layers - 1)]
+        self._keep_masks(masks)
         months = torch.baddbmm(self._bias(0), p["w_ih_0"], self._batch_months).numpy().reshape(-1)
         for k, layer in enumerate(self._buffers):
             bias = self._bias(k) if k else None
@@ -112,24 +103,23 @@ class StackedGRU:
     def backward(self, dh_last: Tensor) -> None:
         """Write the gradients given dLoss/dh_T (seeds × hidden × windows); uses the gates up, so once per forward."""
         s, h, n = self.seeds, self.hidden, self.n
-        received = torch.zeros(self.steps, s, h, n)  # gradient of each step's state from the layer above
+        # gradient of each step's state from the layer above
+        received = self._own.zeros(f"received {self.layers % 2}", self.steps, s, h, n)
         received[-1] = dh_last
         for k in range(self.layers - 1, -1, -1):
             received = self._layer_backward(k, received)
 
     def _layer_backward(self, k: int, received: Tensor) -> Tensor:
-        """Gradients of layer ``k``; returns those of the states of the layer below (nothing for the first layer)."""
+        """Gradients of layer ``k``; returns those of the states of the layer below, if there is one."""
         s, h, n = self.seeds, self.hidden, self.n
         p, layer = self.parameters, self._buffers[k]
-        # summed in buffers of their own: a product into a strided slice falls back to one call a seed
-        w_ih, w_hh = (
-            torch.zeros_like(p[f"{name}_{k}"], memory_format=torch.contiguous_format) for name in ("w_ih", "w_hh")
-        )
-        hidden_sum, input_sum = torch.zeros(s, 3 * h, n), torch.zeros(s, 3 * h, n)
-        months = torch.zeros(s, 3 * h, self.months.shape[1]) if k == 0 else torch.empty(0)
-        inputs, dh = torch.empty(s, 3 * h, n), torch.zeros(s, h, n)
-        below = torch.zeros(self.steps if k else 0, s, h, n)
-        work, dx = np.empty(h * n, np.float32), torch.empty(s, h, n)
+        w_ih, w_hh = self._gradient(f"w_ih_{k}"), self._gradient(f"w_hh_{k}")
+        own = self._own
+        hidden_sum, input_sum = own.zeros("hidden", s, 3 * h, n), own.zeros("input", s, 3 * h, n)
+        months = (own.space if k else own.zeros)("months", s, 3 * h, self.months.shape[1])
+        inputs, dh = own.space("inputs", s, 3 * h, n), own.zeros("dh", s, h, n)
+        below = own.zeros(f"received {k % 2}", self.steps, s, h, n) if k else received
+        work, dx = np.empty(h * n, np.float32), own.space("dx", s, h, n)
         for t in range(self.steps - 1, -1, -1):
             gates = layer.gates[t]
             dh += received[t]

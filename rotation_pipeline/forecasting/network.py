@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rotation_pipeline.forecasting import attention, cells, gated, recurrent
+from rotation_pipeline.forecasting import attention, attention_columns, cells, gated, recurrent
 from rotation_pipeline.forecasting.layout import ENCODERS, Encoder, Layout, generators
 from rotation_pipeline.forecasting.options import NetworkOptions
 from rotation_pipeline.forecasting.samples import Block, Sample, TooLittleHistoryError, prepare, scale_inputs
@@ -95,8 +95,10 @@ class _Model:
             self.encoder = recurrent.StackedLSTM(*parts)
         elif encoder == "gru":
             self.encoder = gated.StackedGRU(*parts)
-        else:
+        elif self.windows < attention_columns.LEAST_WINDOWS:
             self.encoder = attention.StackedTransformer(*parts, attention_heads=heads)
+        else:
+            self.encoder = attention_columns.ColumnTransformer(*parts, attention_heads=heads)
 
     def show(self, months: NDArray[np.float32]) -> None:
         """Put other months (inputs × steps, at most as many as at first) in the place the encoder reads."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rotation_pipeline.forecasting import cells
+from rotation_pipeline.forecasting.stacked import StackedRecurrence, flat_steps
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -41,44 +42,34 @@ class _Layer:
     tanh_c: Tensor
 
     def __post_init__(self) -> None:
-        self.z_flat = [step.numpy().reshape(-1) for step in self.z]
-        self.gates_flat = [step.numpy().reshape(-1) for step in self.gates]
-        self.c_flat = [step.numpy().reshape(-1) for step in self.c]
-        self.tanh_flat = [step.numpy().reshape(-1) for step in self.tanh_c]
+        self.z_flat, self.gates_flat, self.c_flat, self.tanh_flat = (
+            flat_steps(each) for each in (self.z, self.gates, self.c, self.tanh_c)
+        )
 
 
-class StackedLSTM:
+class StackedLSTM(StackedRecurrence):
     """Forward and backward over ``windows`` consecutive windows of ``months`` for all seeds."""
 
     def __init__(
         self, parameters: dict[str, Tensor], gradients: dict[str, Tensor], months: Tensor, windows: int, lookback: int
     ) -> None:
         """``parameters`` and ``gradients``: seeds × shape; ``months``: inputs × (windows + lookback − 1)."""
-        self.parameters, self.gradients, self.months = parameters, gradients, months
-        self.seeds, rows, self.hidden = parameters["w_hh_0"].shape
-        self.layers = sum(name.startswith("b_ih_") for name in parameters)
-        self.n, self.steps = windows, lookback
-        if months.shape[1] != windows + lookback - 1:
-            raise ValueError(
-                f"months has {months.shape[1]} columns, {windows} windows of {lookback} need {windows + lookback - 1}"
-            )
+        super().__init__(parameters, gradients, months, windows, lookback)
         s, h, n = self.seeds, self.hidden, windows
         self._buffers = [
             _Layer(
                 torch.zeros(lookback + 1, s, h if layer == 0 else 2 * h, n),
-                torch.empty(lookback, s, rows, n),
+                torch.empty(lookback, s, self.rows, n),
                 torch.zeros(lookback + 1, s, h, n),
                 torch.empty(lookback, s, h, n),
             )
             for layer in range(self.layers)
         ]
-        self._ones = np.ones(s * h * n, np.float32)
-        self._batch_months = months.expand(s, *months.shape)
 
     def forward(self, masks: NDArray[np.float32] | None, training: bool = True) -> Tensor:
         """h_T of the last layer, seeds × hidden × windows. ``masks``: (layers − 1) × seeds × hidden × windows or None."""
         p, h, n, s = self.parameters, self.hidden, self.n, self.seeds
-        self._masks = [self._ones if masks is None else masks[k].reshape(-1) for k in range(self.layers - 1)]
+        self._keep_masks(masks)
         bias = (p["b_ih_0"] + p["b_hh_0"]).unsqueeze(2)
         added = [torch.baddbmm(bias, p["w_ih_0"], self._batch_months).numpy().reshape(-1)]
         added += [(p[f"b_ih_{k}"] + p[f"b_hh_{k}"]).numpy().reshape(-1) for k in range(1, self.layers)]
@@ -114,18 +105,15 @@ class StackedLSTM:
     def backward(self, dh_last: Tensor) -> None:
         """Write the gradients given dLoss/dh_T (seeds × hidden × windows); uses the gates up, so once per forward."""
         h, n, s, last = self.hidden, self.n, self.seeds, self.layers - 1
-        # summed in buffers of their own: a product into a strided slice falls back to one call a seed
-        totals = [
-            torch.zeros_like(self.parameters["w_hh_0" if k == 0 else f"w_{k}"], memory_format=torch.contiguous_format)
-            for k in range(self.layers)
-        ]
-        dh = [torch.zeros(s, h, n) for _ in range(self.layers)]
+        totals = [self._gradient("w_hh_0" if k == 0 else f"w_{k}") for k in range(self.layers)]
+        own = self._own
+        dh = [own.zeros(f"dh {k}", s, h, n) for k in range(self.layers)]
         dh[last].copy_(dh_last)
-        dc = [torch.zeros(s, h, n) for _ in range(self.layers)]
-        sums = [torch.zeros(s, 4 * h, n) for _ in range(self.layers)]
-        months = torch.zeros(s, 4 * h, self.months.shape[1])
+        dc = [own.zeros(f"dc {k}", s, h, n) for k in range(self.layers)]
+        sums = [own.zeros(f"sums {k}", s, 4 * h, n) for k in range(1, self.layers)]
+        months = own.zeros("months", s, 4 * h, self.months.shape[1])
         months_flat, work = months.numpy().reshape(-1), np.empty(h * n, np.float32)
-        dz = torch.empty(s, 2 * h, n)
+        dz = own.space("dz", s, 2 * h, n)
         for t in range(self.steps - 1, -1, -1):
             for k in range(last, -1, -1):
                 layer, gates = self._buffers[k], self._buffers[k].gates[t]
@@ -146,7 +134,7 @@ class StackedLSTM:
                         totals[0].baddbmm_(gates, layer.z[t].transpose(1, 2))
                         torch.bmm(self.parameters["w_hh_0"].transpose(1, 2), gates, out=dh[0])
                     continue
-                sums[k] += gates
+                sums[k - 1] += gates
                 totals[k].baddbmm_(gates, layer.z[t].transpose(1, 2))
                 torch.bmm(self.parameters[f"w_{k}"].transpose(1, 2), gates, out=dz)
                 dh[k].copy_(dz[:, h:])
@@ -156,6 +144,6 @@ class StackedLSTM:
         self.gradients["w_ih_0"].copy_(torch.bmm(months, self._batch_months.transpose(1, 2)))
         for k in range(self.layers):
             self.gradients["w_hh_0" if k == 0 else f"w_{k}"].copy_(totals[k])
-            bias = (months if k == 0 else sums[k]).sum(2)
+            bias = (months if k == 0 else sums[k - 1]).sum(2)
             self.gradients[f"b_ih_{k}"].copy_(bias)
             self.gradients[f"b_hh_{k}"].copy_(bias)

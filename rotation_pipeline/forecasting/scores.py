@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtr
 from scipy.stats import norm, rankdata
-from scipy.stats import t as student
 
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.forecasting.experts import column_means
@@ -60,10 +60,18 @@ def clark_west(outcome: FloatArray, benchmark: FloatArray, forecast: FloatArray)
     f = (r − b)² − [(r − m)² − (b − m)²]; t is that of f's mean, p one-sided normal. Arrays n, or n × styles: the mean
     over styles (NaN left out) of each month is tested, so that months and not cells are counted. NaN without variation.
     """
+    return _clark_west_test(_clark_west_terms(outcome, benchmark, forecast))
+
+
+def _clark_west_terms(outcome: FloatArray, benchmark: FloatArray, forecast: FloatArray) -> FloatArray:
+    """f of each month, n."""
     adjusted = (outcome - benchmark) ** 2 - ((outcome - forecast) ** 2 - (benchmark - forecast) ** 2)
-    monthly = adjusted if adjusted.ndim == 1 else column_means(adjusted.T)
+    return adjusted if adjusted.ndim == 1 else column_means(adjusted.T)
+
+
+def _clark_west_test(monthly: FloatArray) -> tuple[float, float]:
     statistic = _t_of_mean(monthly[~np.isnan(monthly)])
-    return statistic, float(norm.sf(statistic)) if np.isfinite(statistic) else np.nan
+    return statistic, float(ndtr(-statistic)) if np.isfinite(statistic) else np.nan
 
 
 def diebold_mariano(loss_benchmark: FloatArray, loss_forecast: FloatArray, horizon: int = 1) -> tuple[float, float]:
@@ -85,7 +93,7 @@ def diebold_mariano(loss_benchmark: FloatArray, loss_forecast: FloatArray, horiz
         return np.nan, np.nan
     correction = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
     statistic = float(d.mean() / np.sqrt(variance / n) * np.sqrt(correction))
-    return statistic, float(2.0 * student.sf(abs(statistic), n - 1))
+    return statistic, float(2.0 * stdtr(n - 1, -abs(statistic)))
 
 
 @dataclass(frozen=True)
@@ -107,46 +115,63 @@ def _ranks(outcome: FloatArray, mean: FloatArray) -> FloatArray:
     return out
 
 
-def _score(
-    outcome: FloatArray, benchmark: FloatArray, who: _Forecaster, rows: slice, styles: slice, options: ForecastOptions
-) -> dict[str, float]:
-    y, b, m = outcome[rows, styles], benchmark[rows, styles], who.mean[rows, styles]
-    low, high = who.low[rows, styles], who.high[rows, styles]
-    good = np.isfinite(y) & np.isfinite(b) & np.isfinite(m)
-    months = int(good.any(axis=1).sum())
-    bounded = good & np.isfinite(low) & np.isfinite(high)
-    inside = (y >= low) & (y <= high)
-    row: dict[str, float] = {
-        "months": months,
-        "hit_rate": hit_rate(y[good], m[good]),
-        "coverage": float(inside[bounded].mean()) if bounded.any() else np.nan,
-        "squared_error_gain": float(((y[good] - b[good]) ** 2 - (y[good] - m[good]) ** 2).sum()),
-    }
-    names = (
-        "r2_out_of_sample",
-        "r2_relative",
-        "clark_west_t",
-        "clark_west_p",
-        "diebold_mariano_t",
-        "diebold_mariano_p",
-    )
-    if months < options.min_score_months:
-        return row | dict.fromkeys(names, np.nan)
-    # demeaned over all styles a forecaster spoke about, whichever of them are scored here
-    whole = np.isfinite(outcome[rows]) & np.isfinite(who.mean[rows])
-    tilt_y = relative(np.where(whole, outcome[rows], np.nan))[:, styles]
-    tilt_m = relative(np.where(whole, who.mean[rows], np.nan))[:, styles]
-    spoken = np.isfinite(tilt_y) & np.isfinite(tilt_m)
-    keep = good.any(axis=1)
-    masked = [np.where(good, v, np.nan)[keep] for v in (y, b, m)]
-    against, own = (column_means(((masked[0] - v) ** 2).T) for v in masked[1:])
-    scores = (
-        out_of_sample_r2(y[good], m[good], b[good]),
-        out_of_sample_r2(tilt_y[spoken], tilt_m[spoken], np.zeros(int(spoken.sum()))),
-        *clark_west(*masked),
-        *diebold_mariano(against, own),
-    )
-    return row | dict(zip(names, scores, strict=True))
+class _Known:
+    """What one forecaster is judged by, on some styles, in time order: any month's scores are those of a beginning of it.
+
+    Cells (month, style) are laid out month by month; ``cells``, ``months``, ``bounded`` and ``spoken`` count, through row t,
+    cells with outcome, benchmark and forecast, months that have one, cells with an interval and cells with a tilt.
+    """
+
+    def __init__(
+        self, outcome: FloatArray, benchmark: FloatArray, who: _Forecaster, tilts: FloatArray, styles: slice
+    ) -> None:
+        y, b, m = outcome[:, styles], benchmark[:, styles], who.mean[:, styles]
+        low, high = who.low[:, styles], who.high[:, styles]
+        good = np.isfinite(y) & np.isfinite(b) & np.isfinite(m)
+        bounded = good & np.isfinite(low) & np.isfinite(high)
+        keep = good.any(axis=1)
+        self.cells, self.months = np.cumsum(good.sum(axis=1)), np.cumsum(keep)
+        self.y, self.b, self.m = y[good], b[good], m[good]
+        self.gain = (self.y - self.b) ** 2 - (self.y - self.m) ** 2
+        self.bounded, self.inside = np.cumsum(bounded.sum(axis=1)), ((y >= low) & (y <= high))[bounded]
+        spoken = np.isfinite(tilts[:, :, styles]).all(axis=0)
+        self.spoken, self.tilts = np.cumsum(spoken.sum(axis=1)), tilts[:, :, styles][:, spoken]
+        masked = [np.where(good, v, np.nan)[keep] for v in (y, b, m)]
+        self.clark_west = _clark_west_terms(*masked)
+        self.against, self.own = (column_means(((masked[0] - v) ** 2).T) for v in masked[1:])
+
+    def until(self, position: int, options: ForecastOptions) -> dict[str, float]:
+        """Scores of the rows before ``position``."""
+        row = position - 1
+        cells, months, bounded, spoken = (
+            int(count[row]) if position else 0 for count in (self.cells, self.months, self.bounded, self.spoken)
+        )
+        y, b, m = self.y[:cells], self.b[:cells], self.m[:cells]
+        scores: dict[str, float] = {
+            "months": months,
+            "hit_rate": hit_rate(y, m),
+            "coverage": float(self.inside[:bounded].mean()) if bounded else np.nan,
+            "squared_error_gain": float(self.gain[:cells].sum()),
+        }
+        names = ("clark_west_t", "clark_west_p", "diebold_mariano_t", "diebold_mariano_p")
+        if months < options.min_score_months:
+            return scores | dict.fromkeys(("r2_out_of_sample", "r2_relative", *names), np.nan)
+        tilt_y, tilt_m = self.tilts[:, :spoken]
+        tests = (
+            *_clark_west_test(self.clark_west[:months]),
+            *diebold_mariano(self.against[:months], self.own[:months]),
+        )
+        return scores | {
+            "r2_out_of_sample": out_of_sample_r2(y, m, b),
+            "r2_relative": out_of_sample_r2(tilt_y, tilt_m, np.zeros(spoken)),
+            **dict(zip(names, tests, strict=True)),
+        }
+
+
+def _tilts(outcome: FloatArray, mean: FloatArray) -> FloatArray:
+    """Outcome and forecast, demeaned over all styles a forecaster spoke about, whichever are scored: (2, T, K)."""
+    whole = np.isfinite(outcome) & np.isfinite(mean)
+    return np.stack([relative(np.where(whole, values, np.nan)) for values in (outcome, mean)])
 
 
 def _forecasters(
@@ -198,20 +223,24 @@ def forecast_scores(
     count = returns.shape[1]
     outcome = np.concatenate([returns[1:], np.full((1, count), np.nan)])
     benchmark = np.array([column_means(returns[: t + 1]) for t in range(len(returns))])
-    ranks = {who.name: _ranks(outcome, who.mean) for who in forecasters}
+    parts = {style: slice(k, k + 1) for k, style in enumerate(STYLES)} | {POOLED: slice(0, count)}
+    ranks: dict[str, FloatArray] = {}
+    known: dict[tuple[str, str], _Known] = {}
+    for who in forecasters:
+        ranks[who.name], tilts = _ranks(outcome, who.mean), _tilts(outcome, who.mean)
+        for style, styles in parts.items():
+            known[who.name, style] = _Known(outcome, benchmark, who, tilts, styles)
     records: list[dict[str, object]] = []
     for month in as_months(months):
         position = row_of(calendar, month)
         if position < 0:
             raise ForecastInputError(f"month {month:%Y-%m} is requested, but style_returns has no such month")
-        rows = slice(0, position)
         for who in forecasters:
-            for k, style in enumerate((*STYLES, POOLED)):
-                styles = slice(0, count) if style == POOLED else slice(k, k + 1)
-                scores = _score(outcome, benchmark, who, rows, styles, options)
-                known = ranks[who.name][rows]
-                known = known[~np.isnan(known)].copy()
-                rank = float(known.mean()) if style == POOLED and len(known) else np.nan
+            ranked = ranks[who.name][:position]
+            ranked = ranked[~np.isnan(ranked)]
+            for style in parts:
+                scores = known[who.name, style].until(position, options)
+                rank = float(ranked.mean()) if style == POOLED and len(ranked) else np.nan
                 records.append({"month": month, "expert": who.name, "style": style, "rank_correlation": rank, **scores})
     if not records:
         raise ForecastInputError("no month is requested of the scores")

@@ -63,8 +63,9 @@ def true_parameters() -> HMMParameters:
     )
 
 
-def simulate_path(length: int, seed: Sequence[int]) -> Path:
-    """A path of ``length`` days in which both states occur (paths without are thrown away); depends on ``seed`` only."""
+def simulate_path(length: int, seed: Sequence[int], *, both: bool = True) -> Path:
+    """A path of ``length`` days, with ``both`` one in which both states occur (paths without are thrown away); depends
+    on ``seed`` only."""
     if length < 2:
         raise ValueError(f"both states need at least 2 days, got length {length}")
     rng = generator(seed)
@@ -77,7 +78,7 @@ def simulate_path(length: int, seed: Sequence[int]) -> Path:
             leaves = draws[t] < SWITCHING[states[t - 1]]
             states[t] = 1 - states[t - 1] if leaves else states[t - 1]
         noise = rng.standard_normal(length)
-        if 0 < int(states.sum()) < length:
+        if not both or 0 < int(states.sum()) < length:
             return Path(np.array(MEANS)[states] + np.array(DEVIATIONS)[states] * noise, states)
 
 

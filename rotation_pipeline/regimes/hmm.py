@@ -430,7 +430,7 @@ def fit_em(
     start, transition = initial.start.copy(), initial.transition.copy()
     means, covariances = initial.means.copy(), initial.covariances.copy()
     history = np.empty(max_iter)
-    steps, converged, log_likelihood, log_posterior = _em(
+    outcome = _em(
         values,
         start,
         transition,
@@ -446,10 +446,16 @@ def fit_em(
         history,
         tolerance,
     )
+    return em_fit(HMMParameters(start, transition, means, covariances), outcome, history)
+
+
+def em_fit(parameters: HMMParameters, outcome: tuple[int, bool, float, float], history: Array) -> HMMFit:
+    """The fit that EM left: ``outcome`` is (steps, converged, log-likelihood, log posterior), the log-likelihood NaN where
+    it broke down, which raises HMMError; ``history`` (at least ``steps``) the log-likelihood before each step."""
+    steps, converged, log_likelihood, log_posterior = outcome
     if np.isnan(log_likelihood):
         raise HMMError(f"EM broke down after {steps} steps: raise the covariance prior or drop a feature")
-    fitted = HMMParameters(start, transition, means, covariances)
-    return HMMFit(fitted, log_likelihood, log_posterior, history[:steps], converged)
+    return HMMFit(parameters, log_likelihood, log_posterior, history[:steps], converged)
 
 
 def _checked(x: Array) -> Array:

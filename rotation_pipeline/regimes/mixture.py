@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from rotation_pipeline.regimes.detectors import States
 from rotation_pipeline.regimes.hmm import (
-    HMMError,
     HMMFit,
     HMMParameters,
     HMMPriors,
+    em_fit,
     emission_kernel,
     forward_filter,
     log_emissions,
@@ -115,7 +115,7 @@ def fit_mixture(
     """
     weights, means, covariances = initial.start.copy(), initial.means.copy(), initial.covariances.copy()
     history = np.empty(max_iter)
-    steps, converged, log_likelihood, log_posterior = _mixture_em(
+    outcome = _mixture_em(
         np.ascontiguousarray(x, dtype=np.float64),
         weights,
         means,
@@ -129,10 +129,8 @@ def fit_mixture(
         history,
         tolerance,
     )
-    if np.isnan(log_likelihood):
-        raise HMMError(f"EM broke down after {steps} steps: raise the covariance prior or drop a feature")
     fitted = HMMParameters(weights, np.tile(weights, (weights.size, 1)), means, covariances)
-    return HMMFit(fitted, log_likelihood, log_posterior, history[:steps], converged)
+    return em_fit(fitted, outcome, history)
 
 
 @dataclass(frozen=True)

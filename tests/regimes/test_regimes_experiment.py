@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rotation_pipeline.orchestration.study_regimes import markdown, run_study
+from rotation_pipeline.orchestration.study_regimes import LENGTHS, markdown, run_published, run_study
 from rotation_pipeline.regimes.experiment import (
     DEVIATIONS,
     MEANS,
@@ -21,6 +21,15 @@ from rotation_pipeline.regimes.experiment import (
     true_parameters,
 )
 from rotation_pipeline.regimes.hmm import forward_filter, log_emissions
+from rotation_pipeline.regimes.published import (
+    PUBLISHED,
+    ROWS,
+    best_named,
+    pooled_accuracy,
+    published,
+    rerun,
+    window_features,
+)
 
 
 def test_paths_have_both_states_and_the_stated_moments():
@@ -86,7 +95,56 @@ def test_the_study_and_its_page():
     assert len(scores) == 2 * len(METHODS)
     assert scores == run_study(6, 1, (250, 500), tuning=4)
     assert all(0.4 < score.balanced_accuracy <= 1.0 for score in scores)
-    page = markdown(scores, "rotation study regimes --paths 6")
+    reruns = run_published(4, 1, (250, 500))
+    page = markdown(scores, reruns, "rotation study regimes --paths 6")
     assert page.count("| the past |") == 2 * len(ONLINE)
     assert f"{scores[0].balanced_accuracy:.3f} ± {scores[0].standard_error:.3f}" in page
     assert "rotation study regimes --paths 6" in page
+    assert f"{reruns[0].balanced_accuracy:.3f} ± {reruns[0].standard_error:.3f}" in page
+    assert "| published | 1024 | 0.925 | 0.929 |" in page
+    assert page.count("| published | – | – | – |") == 2  # nothing was found for estimated models at these lengths
+
+
+def test_the_published_protocol_gives_the_published_figures():
+    """Outputs of the notebooks of Aydınhan, Kolm, Mulvey and Shu (2024): each within Monte Carlo error of both runs."""
+    assert {(figure.row, figure.days) for figure in PUBLISHED} <= {(row, days) for row in ROWS for days in LENGTHS}
+    checked = 0
+    for days in (250, 500, 1000):
+        for item in rerun(days, 24, 7, true_paths=512):
+            figure = published(item.row, days)
+            if figure is not None:
+                error = item.standard_error * np.sqrt(1.0 + item.paths / figure.paths)
+                assert item.balanced_accuracy == pytest.approx(figure.balanced_accuracy, abs=3.0 * error), item
+                checked += 1
+    assert checked == len(PUBLISHED)
+
+
+def test_window_features_by_hand_and_of_the_past_only():
+    returns = np.random.default_rng(0).normal(size=60)
+    x = window_features(returns)
+    assert x.shape == (60, 15)
+    t = 40
+    expected = [returns[t], abs(returns[t] - returns[t - 1]), abs(returns[t - 1] - returns[t - 2])]
+    for window in (6, 14):
+        days = returns[t - window + 1 : t + 1]
+        older, newer = days[: window // 2], days[window // 2 :]
+        expected += [value for part in (days, older, newer) for value in (part.mean(), part.std(ddof=1))]
+    assert x[t] == pytest.approx(expected, abs=1e-12)
+    assert np.isfinite(x[13:]).all()
+    assert np.isnan(x[12]).any()
+    changed = returns.copy()
+    changed[t + 1 :] = 9.0
+    assert (window_features(changed)[13 : t + 1] == x[13 : t + 1]).all()
+
+
+def test_pooled_accuracy_counts_a_state_only_where_it_occurs():
+    shares = np.array([[0.9, np.nan], [0.8, 0.5], [1.0, 0.7], [0.7, np.nan]])
+    value, error = pooled_accuracy(shares)
+    assert value == pytest.approx((np.mean([0.9, 0.8, 1.0, 0.7]) + 0.6) / 2)
+    rng = np.random.default_rng(1)
+    drawn = [shares[rng.integers(0, 4, 4)] for _ in range(4000)]
+    values = [pooled_accuracy(each)[0] for each in drawn if not np.isnan(each[:, 1]).all()]
+    assert error == pytest.approx(np.std(values) * np.sqrt(4 / 3), rel=0.25)
+    labels, truth = np.array([1, 1, 0, 1]), np.array([0, 0, 1, 1])
+    assert best_named(truth, labels).tolist() == [0, 0, 1, 0]
+    assert best_named(truth, truth) is truth
