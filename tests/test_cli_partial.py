@@ -11,7 +11,14 @@ import polars as pl
 import pytest
 from cli_project import CONFIG, Project
 
-from rotation_pipeline.warehouse.store import open_warehouse
+from rotation_pipeline.orchestration import runner
+from rotation_pipeline.orchestration import stages as at_work
+from rotation_pipeline.orchestration.graph import stages
+from rotation_pipeline.orchestration.reports import require_report
+from rotation_pipeline.orchestration.runner import run_graph
+from rotation_pipeline.settings import stored_settings
+from rotation_pipeline.warehouse.errors import StaleResults
+from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
 DOWNSTREAM = ("factor_backtest", "backtest_measures", "trials", "significance", "narrative_facts", "narratives")
 
@@ -194,3 +201,68 @@ def test_results_of_data_that_were_replaced_since_are_stale(rotation: Any, copy:
 def test_an_ingestion_with_other_settings_does_not_take_the_report_away(rotation: Any, copy: Path) -> None:
     pretend(copy, "raw.*", allocation__tilt_cap=0.2)
     assert rotation("report", "--database", copy, "--lang", "en").code == 0
+
+
+# ---------------------------------------------------------------------- a stage of a large market, cut off between parts
+
+
+def cut_off(database: Path, stage: str, monkeypatch: pytest.MonkeyPatch, *, code: str, **changes: Any) -> None:
+    """The stage computed again for all months by other code, or settings, in parts, and killed after the first one."""
+    parts: list[int] = []
+    write = Warehouse.write
+
+    def killed(*given: Any) -> Any:
+        if parts:
+            raise KeyboardInterrupt
+        parts.append(1)
+        return write(*given)
+
+    with monkeypatch.context() as patch, open_warehouse(database) as warehouse:
+        stored = json.loads(warehouse.latest_run()["settings"])
+        for group, values in changes.items():
+            stored[group] |= values
+        settings = stored_settings(json.dumps(stored), database=str(database))
+        patch.setattr(at_work, "ROWS_AT_ONCE", 2_000)
+        patch.setattr(Warehouse, "write", killed)
+        patch.setattr(runner, "code_version", lambda: code)
+        with pytest.raises(KeyboardInterrupt):
+            run_graph(warehouse, settings, settings.all_months(), only=[stage])
+    assert parts == [1]
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in stages() if stage.wide and stage.name != "stock_backtest"])
+def test_a_stage_cut_off_between_parts_by_other_code_gives_no_verdict_until_it_is_completed(
+    rotation: Any, copy: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    cut_off(copy, stage, monkeypatch, code="9+other")
+    answer = rotation("report", "--database", copy, "--lang", "zh")
+    assert answer.code == 1
+    assert stage in answer.stderr.partition("Stale: ")[2].partition("Nothing was changed")[0]
+    assert "recomputes everything" in answer.stderr or f"--stage {stage} " in answer.stderr
+    assert not Path("output").exists()
+
+
+def test_a_stage_cut_off_between_parts_with_other_settings_gives_no_verdict(
+    rotation: Any, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(copy, "factor_exposures", monkeypatch, code=runner.code_version(), factors={"mad_limit": 4.0})
+    with open_warehouse(copy, read_only=True) as warehouse:
+        months = warehouse.writes()["marts.factor_exposures"]
+        assert months[max(months)][1] != months[min(months)][1]
+        settings = stored_settings(warehouse.runs()[-1]["settings"], database=str(copy))
+        with pytest.raises(
+            StaleResults, match=r"Stale: factor_exposures, computed with factors.mad_limit = 4.0 \(now 5"
+        ):
+            require_report(warehouse, settings, max(months))
+
+
+def test_months_that_grew_under_several_versions_of_the_code_belong_together(rotation: Any, copy: Path) -> None:
+    """Each month by the code of its day, none computed again: that is how a database grows."""
+    with open_warehouse(copy) as warehouse:
+        warehouse.execute("UPDATE meta.executions SET last_month = DATE '2014-05-01'")
+    pretend(copy, f"^({'|'.join(name for stage in stages() for name in stage.tables)})$", code="9+other")
+    with open_warehouse(copy) as warehouse:
+        warehouse.execute(
+            "UPDATE meta.executions SET first_month = DATE '2014-06-01', last_month = DATE '2014-06-01' WHERE run_id = 'pretended'"
+        )
+    assert rotation("report", "--database", copy, "--lang", "zh").code == 0

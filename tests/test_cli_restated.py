@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import date
+from collections.abc import Collection
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 import pytest
@@ -94,15 +95,23 @@ class Asking(FilesSource):
     """A source that would download, with the folder as its vendor."""
 
     forgotten = 0
+    asked: ClassVar[dict[str, datetime]] = {}
 
     def again(self) -> Asking:
         return Asking(self.path)
 
-    def adopt(self, other: Asking) -> None:
+    def asked_at(self, now: datetime) -> datetime:
+        Asking.asked.setdefault("at", now)
+        return Asking.asked["at"]
+
+    def adopt(self, other: Asking, months: Collection[date]) -> list[str]:
+        assert months
         other.discard()
+        return []
 
     def discard(self) -> None:
         Asking.forgotten += 1
+        Asking.asked.clear()
 
 
 def test_what_was_asked_again_is_forgotten_when_nothing_differs(
@@ -121,6 +130,47 @@ def test_what_was_asked_again_is_forgotten_when_nothing_differs(
     source = Asking(tmp_path / "data")
     assert (rotation("ingest", "--restated", *database).code, Asking.forgotten) == (1, 1)
     assert (rotation("ingest", "--restated", "--accept", *database).code, Asking.forgotten) == (0, 2)
+
+
+def test_an_old_answer_is_asked_for_anew_and_never_taken_over(
+    rotation: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    database, months = ["--database", tmp_path / "told.duckdb"], ["--from", "2012-07", "--to", "2012-08"]
+    assert rotation("ingest", *SOURCE, tmp_path / "data", *database, "--to", "2014-03").code == 0
+    corrected(tmp_path / "data" / "daily_bars.parquet")
+    source = Asking(tmp_path / "data")
+    monkeypatch.setattr(runner, "make_source", lambda _settings: source)
+    monkeypatch.setattr(Asking, "asked", {})
+    monkeypatch.setattr(Asking, "forgotten", 0)
+
+    def days_ago(days: float) -> None:
+        Asking.asked["at"] = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=days)
+
+    fresh = rotation("ingest", "--restated", *database, *months)
+    assert "files was asked on" in fresh.stdout
+    assert "0.0 hours ago" in fresh.stdout
+    days_ago(6.9)
+    assert "6.9 days ago" in rotation("ingest", "--restated", *database, *months, "--json").json["asked_on"]
+    assert Asking.forgotten == 0
+
+    days_ago(7.5)
+    refused = rotation("ingest", "--restated", "--accept", *database, *months)
+    assert refused.code == 1
+    assert "7.5 days old" in refused.stderr
+    assert "Nothing was taken over" in refused.stderr
+    assert rotation("status", *database, "--json").json["stale"] == {}
+    assert Asking.forgotten == 0
+
+    longer = ["--set", "source.vendor.answer_days=8"]
+    assert "7.5 days ago" in rotation("ingest", "--restated", *database, *months, *longer).stdout
+    again = rotation("ingest", "--restated", *database, *months)
+    assert "7.5 days old" in again.stderr
+    assert "it is asked again" in again.stderr
+    assert "0.0 hours ago" in again.stdout
+    assert Asking.forgotten == 1
+    assert rotation("ingest", "--restated", "--accept", *database, *months).code == 0
 
 
 def corrected(path: Path) -> None:

@@ -163,7 +163,11 @@ def test_trials_of_earlier_studies_are_counted(study: rp.Study) -> None:
     options = rp.BacktestOptions(resamples=100)
     again = rp.significance(study.backtest, {"tilt_cap": 0.2}, study.trials, options)
     assert len(again.trials) == 2 * len(study.trials)
-    assert set(again.rows["trials"].dropna()) == {6}
+    (alone,) = set(rp.significance(study.backtest, {"tilt_cap": 0.2}, None, options).rows["trials"].dropna())
+    assert set(again.rows["trials"].dropna()) == {alone}, "the same results under another name"
+    moved = study.trials.assign(sharpe=study.trials["sharpe"] + 0.01)
+    more = rp.significance(study.backtest, {"tilt_cap": 0.2}, moved, options)
+    assert set(more.rows["trials"].dropna()) == {2 * alone}
     same = rp.significance(study.backtest, {"tilt_cap": 0.2}, again.trials, options)
     assert len(same.trials) == len(again.trials)
 

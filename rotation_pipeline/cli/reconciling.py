@@ -43,6 +43,7 @@ def reconcile(
     as_json: JsonOption = False,
 ) -> None:
     """Compare two sources: rows, prices, volumes, returns; exit 1 if they differ. Example: rotation reconcile data/a.duckdb FOLDER --from 2014-01 --to 2014-12"""
+    from rotation_pipeline.cli.computing import fetching
     from rotation_pipeline.market.calendar import months_between
     from rotation_pipeline.orchestration.reconcile import reconcile as compare
     from rotation_pipeline.orchestration.reconcile import side
@@ -59,7 +60,8 @@ def reconcile(
         high = month_of(last, "--to") if last else min(left.last, right.last)
         if low > high:
             raise typer.BadParameter(f"{a} and {b} have no month in common from {low:%Y-%m} to {high:%Y-%m}")
-        found = compare(left, right, settings, months_between(low, high), only_common=only_common, listen=listen)
+        months, tell = months_between(low, high), fetching(as_json)
+        found = compare(left, right, settings, months, only_common=only_common, listen=listen, fetching=tell)
     span = f"{low:%Y-%m} … {high:%Y-%m}"
     if as_json:
         facts: dict[str, Any] = {

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ def recorded_settings(
         stored = json.loads(warehouse.latest_run()["settings"])
     if source is not None and source != settings.source.name:
         raise typer.BadParameter(f"--source {source}: {settings.database_path} holds data of {settings.source.name}")
+    stored["source"]["vendor"] |= places.pop("vendor", {})  # the recorded selection of securities and tables stays
     stored["source"] |= {**places, **({"path": str(path)} if path is not None else {})}
     return stored_settings(json.dumps(stored), database=settings.database_path, output=settings.output)
 
@@ -65,7 +66,7 @@ def restated(settings: Settings, months: Sequence[date] | None, *, accept: bool,
     from rotation_pipeline.cli.computing import fetching
     from rotation_pipeline.cli.interrupt import heed_interrupts
     from rotation_pipeline.orchestration.restatement import accept as take_over
-    from rotation_pipeline.orchestration.restatement import affected, asked_again, compare
+    from rotation_pipeline.orchestration.restatement import affected, age, asked_again, compare
     from rotation_pipeline.orchestration.runner import make_source
     from rotation_pipeline.sources.base import AsksAgain
     from rotation_pipeline.warehouse.store import open_warehouse
@@ -74,36 +75,67 @@ def restated(settings: Settings, months: Sequence[date] | None, *, accept: bool,
         if not as_json and out.is_terminal:
             err.print(f"compared {done} of {total} months", highlight=False)
 
+    def warn(text: str) -> None:
+        err.print(f"[yellow]warning[/] {escaped(text)}", highlight=False, soft_wrap=True)
+
     source = make_source(settings)
     with heed_interrupts() as refuse_after_interrupt:
         with open_warehouse(settings.database_path, read_only=True, threads=settings.threads) as warehouse:
             stored = warehouse.months("raw.ingestions")
         chosen = [month for month in stored if months is None or month in months]
-        asked = asked_again(settings, source, chosen, fetching(as_json))
+        if not chosen:
+            raise typer.BadParameter(
+                f"--from, --to: no month in between is stored in {settings.database_path}"
+                + (
+                    f", which holds {stored[0]:%Y-%m} to {stored[-1]:%Y-%m}"
+                    if stored
+                    else "; `rotation ingest` stores months"
+                )
+            )
+        now = datetime.now(UTC).replace(tzinfo=None)
+        answer = asked_again(settings, source, chosen, fetching(as_json), now=now, accept=accept, warn=warn)
+        asked, left = answer.source, list[str]()
         with open_warehouse(settings.database_path, read_only=not accept, threads=settings.threads) as warehouse:
             found = compare(warehouse, settings, asked, chosen, listen)
             refuse_after_interrupt()
             if accept:
-                if isinstance(source, AsksAgain):
-                    source.adopt(asked)
+                if isinstance(source, AsksAgain) and asked is not source:
+                    left = source.adopt(asked, chosen)
                 stale = take_over(warehouse, settings, source, found)
             else:
                 stale = affected(warehouse, settings, found)
                 if found.none and asked is not source and isinstance(asked, AsksAgain):
                     asked.discard()  # else the next look would take this answer for that day's
-    _print(settings, found, stale, accept=accept, as_json=as_json)
+    if left:
+        warn(
+            f"of months not asked for, {len(left)} units are different today ({', '.join(left[:3])}"
+            f"{', …' if len(left) > 3 else ''}); they are left as they were. Other --from and --to compare them"
+        )
+    asked_on = (
+        None if answer.asked_at is None else f"{answer.asked_at:%Y-%m-%d %H:%M} UTC, {age(answer.asked_at, now)} ago"
+    )
+    if asked_on and not as_json:
+        out.print(f"{source.name} was asked on {asked_on}", highlight=False)
+    _print(settings, found, stale, accept=accept, as_json=as_json, asked_on=asked_on)
     if not found.none and not accept:
         raise typer.Exit(1)
 
 
 def _print(
-    settings: Settings, found: Restatement, stale: Mapping[str, Sequence[date]], *, accept: bool, as_json: bool
+    settings: Settings,
+    found: Restatement,
+    stale: Mapping[str, Sequence[date]],
+    *,
+    accept: bool,
+    as_json: bool,
+    asked_on: str | None,
 ) -> None:
     where = settings.database_path
     if as_json:
         facts: dict[str, Any] = {
             "database": str(where),
             "months": [f"{month:%Y-%m}" for month in found.months],
+            "asked_on": asked_on,
             "taken_over": accept and not found.none,
             "partitions": found.partitions.to_dicts(),
             "largest_changes": found.cells.to_dicts(),

@@ -219,17 +219,36 @@ def universe_of(tables: dict[str, pl.DataFrame], ends: pl.DataFrame, index_id: s
     ).sort("month", "asset_key")  # fmt: skip
 
 
-def _as_public(fundamentals: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
-    """Latest period and version of each item public at each close; as intermediate.fundamentals_as_of."""
-    seen = (
-        ends.join(fundamentals.drop("month"), how="cross")
-        .filter(
-            (pl.col("announced_on") <= pl.col("last_day"))
-            & (pl.col("announced_on") > pl.col("last_day").dt.offset_by("-30mo"))
-        )
-        .sort("announced_on")
-        .unique(["month", "asset_key", "item", "report_period"], keep="last")
+def _own(rows: pl.DataFrame, dated: str, listings: pl.DataFrame, months: int) -> pl.DataFrame:
+    """``rows`` (month, last_day, asset_key, …) without those dated before the code came to its present company.
+
+    As ``taken_over`` in the SQL models: a listing that begins in its month, after another one of the ``months`` before.
+    """
+    known = listings.select("asset_key", "listed_on", pl.col("month").alias("known_in")).drop_nulls()
+    before = known.rename({"listed_on": "earlier", "known_in": "earlier_in"})
+    begun = known.filter(pl.col("listed_on") >= pl.col("known_in")).join(before, on="asset_key")
+    begun = begun.filter((pl.col("earlier") < pl.col("listed_on")) & (pl.col("earlier_in") < pl.col("known_in")))
+    if begun.is_empty():
+        return rows
+    taken = rows.select("month", "last_day", "asset_key").unique().join(begun, on="asset_key")
+    taken = taken.filter(
+        (pl.col("known_in") <= pl.col("month"))
+        & (pl.col("listed_on") <= pl.col("last_day"))
+        & (pl.col("earlier_in") >= pl.col("month").dt.offset_by(f"-{months}mo"))
     )
+    since = taken.group_by("month", "asset_key").agg(pl.col("listed_on").max().alias("since"))
+    kept = rows.join(since, on=["month", "asset_key"], how="left", maintain_order="left")
+    return kept.filter(pl.col("since").is_null() | (pl.col(dated) >= pl.col("since"))).drop("since")
+
+
+def _as_public(fundamentals: pl.DataFrame, ends: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
+    """Latest period and version of each item public at each close; as intermediate.fundamentals_as_of."""
+    public = ends.join(fundamentals.drop("month"), how="cross").filter(
+        (pl.col("announced_on") <= pl.col("last_day"))
+        & (pl.col("announced_on") > pl.col("last_day").dt.offset_by("-30mo"))
+    )
+    public = _own(public, "announced_on", listings, 31).sort("announced_on")
+    seen = public.unique(["month", "asset_key", "item", "report_period"], keep="last")
     latest = seen.sort("report_period").unique(["month", "asset_key", "item"], keep="last")
     key = ["month", "asset_key", "item"]
     year_before = pl.col("report_period").dt.offset_by("-12mo").dt.month_end().alias("year_before")
@@ -237,14 +256,13 @@ def _as_public(fundamentals: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
     return latest.with_columns(year_before).join(earlier, on=[*key, "year_before"], how="left")
 
 
-def _cash(dividends: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
+def _cash(dividends: pl.DataFrame, ends: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
     """Cash of twelve months per share held at each close, restated for later bonus shares."""
     last = pl.col("last_day")
-    paid = (
-        ends.join(dividends.drop("month"), how="cross")
-        .filter((pl.col("ex_day") <= last) & (pl.col("ex_day") > last.dt.offset_by("-12mo")))
-        .sort("ex_day", descending=True)
+    paid = ends.join(dividends.drop("month"), how="cross").filter(
+        (pl.col("ex_day") <= last) & (pl.col("ex_day") > last.dt.offset_by("-12mo"))
     )
+    paid = _own(paid, "ex_day", listings, 13).sort("ex_day", descending=True)
     since = (1.0 + pl.col("shares_per_share")).cum_prod().over("month", "asset_key").alias("shares_since")
     per_share = pl.col("cash_per_share") / pl.col("shares_since")
     return paid.with_columns(since).sort("ex_day").group_by("month", "asset_key").agg(per_share.sum().alias("cash"))
@@ -264,8 +282,8 @@ def month_end_figures(tables: dict[str, pl.DataFrame], ends: pl.DataFrame, inges
     rows = ends.join(bars, on=["month", "last_day"])
     valuation = tables["daily_valuation"].drop("month").rename({"day": "last_day"})
     rows = rows.join(valuation, on=["asset_key", "last_day"], how="left")
-    rows = rows.join(_cash(tables["dividends"], ends), on=["month", "asset_key"], how="left")
-    public = _as_public(tables["fundamentals"], ends)
+    rows = rows.join(_cash(tables["dividends"], ends, tables["listings"]), on=["month", "asset_key"], how="left")
+    public = _as_public(tables["fundamentals"], ends, tables["listings"])
     for item, names in (
         ("roe_ttm", {"value": "roe_ttm"}),
         ("net_profit_ttm", {"value": "net_profit_ttm", "value_year_ago": "net_profit_ttm_year_ago"}),

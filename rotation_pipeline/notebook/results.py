@@ -77,7 +77,7 @@ def significance(
     described = {name: {"strategy": name, **configuration} for name in timed}
     own = trial_rows(rows, described, [last], chosen)
     if earlier is not None and len(earlier):
-        before = keyed_by_month(earlier, "earlier", ("trial_id", "sharpe", "information_ratio"))
+        before = keyed_by_month(earlier, "earlier", ("trial_id", "strategy", "months", "sharpe", "information_ratio"))
         others = cast(pd.DataFrame, before[~before["trial_id"].isin(own["trial_id"])])
         own = pd.concat([others, own], ignore_index=True)
     return Significance(significance_table(rows, own, [last], chosen), own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,12 +20,14 @@ from rotation_pipeline.sources.base import Downloads, Source, SourceError
 from rotation_pipeline.sources.canonical import partitioned
 from rotation_pipeline.sources.files import FilesSource
 from rotation_pipeline.sources.reconciliation import Reconciler, Reconciliation, common
-from rotation_pipeline.warehouse.store import open_warehouse
+from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
 MONTHS_AT_ONCE = 12
 EARLIER = timedelta(days=45)
 """Before the first month: the rows its first returns are measured from."""
 Frames = Mapping[str, pl.DataFrame]
+Listen = Callable[[int, int, str], None]
+"""Units of a download done, in all, and what comes next."""
 NAMES: tuple[str, ...] = get_args(get_type_hints(SourceSettings)["name"])
 
 
@@ -38,31 +40,24 @@ class Side:
     last: date
     frames: Callable[[date, date], Frames]
     """First and last month → stored columns by table; of bars also rows of the 45 days before."""
+    prepare: Callable[[date, date, Listen], None] = lambda _first, _last, _listen: None
+    """Download what the months lack; both sides do before rows are asked of either."""
 
 
 @contextmanager
 def side(text: str, settings: Settings) -> Generator[Side]:
     """``text``: a DuckDB file, a folder in the canonical layout (with its mapping), or the name of a source.
 
-    Raises SettingsError for anything else, and what opening it raises.
+    A database is looked into for its months and held open from the first rows asked of it on: a download for the other
+    side, which may take hours, keeps nobody from writing it. Raises SettingsError for anything else, and what opening it
+    raises.
     """
     path = Path(text)
     if path.is_dir():
         yield _of_source(FilesSource(path), str(path))
     elif path.is_file():
-        with open_warehouse(path, read_only=True, threads=settings.threads) as warehouse:
-            months = warehouse.months("raw.trading_days")
-            if not months:
-                raise SourceError(f"{path} holds no market data; `rotation ingest` fetches it")
-
-            def frames(first: date, last: date) -> Frames:
-                read = {
-                    table.name: warehouse.read(table.full_name, first=add_months(first, -2), last=last, order=())
-                    for table in SOURCE_TABLES
-                }
-                return {name: rows for name, rows in read.items() if rows.height}
-
-            yield Side(str(path), months[0], months[-1], frames)
+        with ExitStack() as held:
+            yield _of_database(path, settings, held)
     elif text in NAMES:
         named = settings.model_copy(update={"source": _named(settings.source, text)})
         yield _of_source(make_source(named), text)
@@ -76,13 +71,34 @@ def _named(source: SourceSettings, name: str) -> SourceSettings:
     return replace(source, name=name)  # type: ignore[arg-type]  # one of the names
 
 
+def _of_database(path: Path, settings: Settings, held: ExitStack) -> Side:
+    with open_warehouse(path, read_only=True, threads=settings.threads) as warehouse:
+        months = warehouse.months("raw.trading_days")
+    if not months:
+        raise SourceError(f"{path} holds no market data; `rotation ingest` fetches it")
+    opened: list[Warehouse] = []
+
+    def frames(first: date, last: date) -> Frames:
+        if not opened:
+            opened.append(held.enter_context(open_warehouse(path, read_only=True, threads=settings.threads)))
+        read = {
+            table.name: opened[0].read(table.full_name, first=add_months(first, -2), last=last, order=())
+            for table in SOURCE_TABLES
+        }
+        return {name: rows for name, rows in read.items() if rows.height}
+
+    return Side(str(path), months[0], months[-1], frames)
+
+
 def _of_source(source: Source, name: str) -> Side:
     first, last = source.span()
 
+    def prepare(low: date, high: date, listen: Listen) -> None:
+        if isinstance(source, Downloads):
+            source.prepare(low - EARLIER, high, listen)
+
     def frames(low: date, high: date) -> Frames:
         end = month_last_day(high)
-        if isinstance(source, Downloads):
-            source.prepare(low - EARLIER, high)
         found: dict[str, pl.DataFrame] = {}
         for table in SOURCE_TABLES:
             if not source.serves(table.name):
@@ -92,7 +108,7 @@ def _of_source(source: Source, name: str) -> Side:
             found[table.name] = partitioned(table, rows, months_between(month_start(begin), high))
         return found
 
-    return Side(name, first, last, frames)
+    return Side(name, first, last, frames, prepare)
 
 
 def reconcile(
@@ -103,10 +119,12 @@ def reconcile(
     *,
     only_common: bool = False,
     listen: Callable[[int, int], None] = lambda _done, _total: None,
+    fetching: Listen = lambda _done, _total, _next: None,
 ) -> Reconciliation:
     """Hold two sides against each other over ``months``, a year at a time. Raises SourceError for months one lacks.
 
-    ``only_common``: securities and indices of which both have bars in the year.
+    ``only_common``: securities and indices of which both have bars in the year. ``fetching`` hears how a vendor's download
+    goes on; all that is lacking is downloaded before the first rows are read.
     """
     for one in (a, b):
         outside = [month for month in months if not one.first <= month <= one.last]
@@ -115,6 +133,9 @@ def reconcile(
                 f"{one.name} has {one.first:%Y-%m} to {one.last:%Y-%m}, not {outside[0]:%Y-%m}; choose months both have "
                 "(--from, --to)"
             )
+    for one in (a, b):
+        for run in consecutive(months):
+            one.prepare(run[0], run[-1], fetching)
     found, done = Reconciler(settings.reconcile), 0
     for run in consecutive(months):
         for start in range(0, len(run), MONTHS_AT_ONCE):

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
@@ -21,8 +21,8 @@ from rotation_pipeline.market.differences import CELL_SCHEMA, Differences, diffe
 from rotation_pipeline.market.tables import INGESTIONS, QUARANTINE, SOURCE_TABLES
 from rotation_pipeline.orchestration.consistency import inspect_all, other_judgement, span
 from rotation_pipeline.orchestration.graph import inputs_of, stage_named, stages
+from rotation_pipeline.orchestration.ingesting import judged
 from rotation_pipeline.orchestration.reports import require_report
-from rotation_pipeline.orchestration.research import judged
 from rotation_pipeline.orchestration.runner import Event, identify, prepare, refuse_another_sample, refuse_mixed_sources
 from rotation_pipeline.orchestration.stages import Outcome, Stage, Work, run_stage
 from rotation_pipeline.settings import Settings
@@ -71,22 +71,55 @@ class Restatement:
         return found
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A source that says what it says today, and since when it was asked (UTC without zone; None: it holds nothing back)."""
+
+    source: Source
+    asked_at: datetime | None = None
+
+
 def asked_again(
     settings: Settings,
     source: Source,
     months: Sequence[date],
     listen: Callable[[int, int, str], None] = lambda _done, _total, _next: None,
-) -> Source:
+    *,
+    now: datetime,
+    accept: bool = False,
+    warn: Callable[[str], None] = lambda _text: None,
+) -> Answer:
     """A source that says what it says today: a vendor's months are downloaded once more, beside those kept.
 
-    Interrupted, the same call goes on; what was downloaded is kept until it is adopted.
+    Interrupted, the same call goes on; what was downloaded is kept until it is adopted, or for
+    ``source.vendor.answer_days``: an older answer is thrown away and asked for anew, which ``warn`` hears. With
+    ``accept`` it is refused instead (SourceError): what is asked for anew nobody has looked at yet.
     """
     if not isinstance(source, AsksAgain) or not months:
-        return source
+        return Answer(source)
     fresh = source.again()
+    assert isinstance(fresh, AsksAgain)
+    asked_at = fresh.asked_at(now)
+    limit = settings.source.vendor.answer_days
+    if now - asked_at > timedelta(days=limit):
+        old = f"what {source.name} answered is {age(asked_at, now)} old (asked on {asked_at:%Y-%m-%d}; source.vendor.answer_days = {limit:g})"
+        if accept:
+            raise SourceError(
+                f"{old}, and it may say something else today. Nothing was taken over. `rotation ingest --restated` without "
+                "--accept asks again and shows what differs"
+            )
+        warn(f"{old}; it is asked again")
+        fresh.discard()
+        asked_at = fresh.asked_at(now)
     for run in consecutive(months):
         prepare(settings, fresh, run, listen)
-    return fresh
+    return Answer(fresh, asked_at)
+
+
+def age(asked_at: datetime, now: datetime) -> str:
+    """How long ago, as people say it."""
+    hours = (now - asked_at) / timedelta(hours=1)
+    return f"{hours / 24:.1f} days" if hours >= 24 else f"{hours:.1f} hours"
 
 
 def compare(

@@ -6,8 +6,8 @@ An adapter is the only place that knows a vendor's names and units: what leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Callable, Collection, Sequence
+from datetime import date, datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import polars as pl
@@ -86,8 +86,15 @@ class AsksAgain(Protocol):
         """The same source with an empty folder of its own, to ask once more for what was fetched before."""
         ...
 
-    def adopt(self, other: Any) -> None:  # another store of the same class
-        """Take over what another folder of the same source holds, in place of its own."""
+    def asked_at(self, now: datetime) -> datetime:
+        """When asking for what the folder holds began: ``now``, if it has not. Both UTC without zone."""
+        ...
+
+    def adopt(self, other: Any, months: Collection[date]) -> list[str]:  # another store of the same class
+        """Take over what another folder of the same source holds of ``months``, in place of its own.
+
+        Returns what the other holds otherwise of months before them, which is left as it was.
+        """
         ...
 
     def discard(self) -> None:

@@ -118,7 +118,7 @@ def _asset(value: pl.Expr, kind: pl.DataType, rule: ColumnRule) -> pl.Expr | Non
     """Any unambiguous spelling → 600519.SH; a bare number is none: 000016 is an index in Shanghai, a stock in Shenzhen."""
     if kind != pl.String():
         return None
-    return value.map_batches(_identifiers, return_dtype=pl.String)
+    return value.map_batches(_identifiers, return_dtype=pl.String, is_elementwise=True)
 
 
 def _identifiers(codes: pl.Series) -> pl.Series:

@@ -209,13 +209,14 @@ class FilesSource:
 
     def _collect(self, table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
         try:
-            return frame.collect(engine="in-memory")
+            # a piece at a time, rows in order: a file larger than the memory gives the days asked for
+            return frame.collect(engine="streaming")
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._unreadable(table, error) from error
 
     def _unreadable(self, table: Table, error: Exception) -> SourceError:
         return SourceError(
-            f"source files: {self._named(table.name)} can't be read; it may be truncated or no Parquet/CSV file: {error}"
+            f"source files: {self._named(table.name)} can't be read; it may be truncated, no Parquet/CSV file, or text in another encoding than UTF-8: {error}"
         )
 
     def _rule(self, table: Table, name: str, found: pl.Schema) -> ColumnRule:

@@ -51,6 +51,8 @@ USUAL_HISTORY = 36
 """Months of market data the defaults ask for before the sample."""
 INDEX_LEVEL = 1000.0
 """Level of a made index before its first session."""
+_EMPTY = "_empty_"
+"""Prefix of the flag columns that mark optional values that were not given."""
 _DAY_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S")
 
 
@@ -73,31 +75,40 @@ class PriceFolder:
 def read_prices(path: Path) -> pl.DataFrame:
     """The file with canonical column names and types, sorted by security and day; columns it knows nothing of are left out.
 
+    The text is read a piece at a time and never held whole: only the columns known, as numbers.
     Raises :class:`SourceError` naming the column, the row's value or the two rows that are one too many.
     """
+    raw = pl.scan_csv(path, infer_schema=False, glob=False)
     try:
-        raw = pl.read_csv(path, infer_schema=False)
+        columns = raw.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(f"prices {path} can't be read as CSV: {error}") from error
-    found = _columns(raw.columns, path)
+    found = _columns(columns, path)
     lacking = [name for name in NEEDED if name not in found]
     if lacking:
         told = "; ".join(f"{name} (called {', '.join(NAMES[name][:4])})" for name in lacking)
-        raise SourceError(f"prices {path} lack {told}. Their columns are {', '.join(raw.columns)}")
+        raise SourceError(f"prices {path} lack {told}. Their columns are {', '.join(columns)}")
     frame = raw.select(pl.col(column).str.strip_chars().alias(name) for name, column in found.items())
     numbers = [name for name in found if name not in ("asset_id", "day", "is_st", "industry")]
     day = pl.coalesce(pl.col("day").str.to_date(form, strict=False) for form in _DAY_FORMATS)
-    typed = frame.with_columns(
+    empty = {name: pl.col(name).is_in(["", "nan", "NaN", "None", "null"]) | pl.col(name).is_null() for name in numbers}
+    parsed = frame.with_columns(
         _identifier().alias("asset_id"),
         day.alias("day"),
         *(pl.col(name).cast(pl.Float64, strict=False).fill_nan(None) for name in numbers),
+        *(empty[name].alias(_EMPTY + name) for name in numbers if name not in NEEDED),
     )
+    try:
+        typed = parsed.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(f"prices {path} can't be read as CSV: {error}") from error
     for name in ("asset_id", "day", *numbers):
-        empty = pl.col(name).is_in(["", "nan", "NaN", "None", "null"]) | pl.col(name).is_null()
-        wrong = typed[name].is_null() & (~frame.select(empty)[name] if name not in NEEDED else pl.Series([True]))
+        wrong = typed[name].is_null() if name in NEEDED else typed[name].is_null() & ~typed[_EMPTY + name]
         if wrong.any():
             at = int(wrong.arg_max() or 0)
-            raise SourceError(f"prices {path}, row {at + 2}: {frame[name][at]!r} in column {found[name]} is no {name}")
+            text = frame.select(name).slice(at, 1).collect(engine="streaming")[name][0]
+            raise SourceError(f"prices {path}, row {at + 2}: {text!r} in column {found[name]} is no {name}")
+    typed = typed.select(list(found))
     if "is_st" in found:
         typed = typed.with_columns(pl.col("is_st").str.to_lowercase().is_in(["1", "true", "t", "yes", "y"]))
     twice = typed.filter(pl.struct("asset_id", "day").is_duplicated())
@@ -152,7 +163,7 @@ def price_tables(
     securities there must be at every month end on which styles are formed. Raises :class:`SourceError` for days that are no sessions, units that cannot be, prices whose adjustment is not known, and too short a history.
     """
     notes: list[str] = []
-    bars = _full_sessions(_units(prices, notes, lots=lots, thousands=thousands), notes)
+    bars = _full_sessions(_units(prices, kind, notes, lots=lots, thousands=thousands), notes)
     bars = _adjusted(bars, kind, notes)
     first, last = bars["day"].min(), bars["day"].max()
     assert isinstance(first, date)
@@ -192,22 +203,44 @@ def price_tables(
     return PriceFolder(tables, styles, absent, start, end, history, style_history, _members(bars, end), notes)
 
 
-def _units(prices: pl.DataFrame, notes: list[str], *, lots: bool, thousands: bool) -> pl.DataFrame:
-    """Volume in shares and amount in CNY, held against the prices."""
-    scaled = prices.with_columns(pl.col("volume") * (100.0 if lots else 1.0))
-    if "amount" not in scaled.columns:
+_REMEDIES: dict[float, tuple[bool, bool]] = {
+    1.0: (False, False), 100.0: (True, False), 0.001: (False, True), 0.1: (True, True),
+}  # fmt: skip
+"""Median of amount ÷ (volume × close) as the file has them → whether volume is in lots and amount in thousands."""
+
+
+def _units(prices: pl.DataFrame, kind: Prices | None, notes: list[str], *, lots: bool, thousands: bool) -> pl.DataFrame:
+    """Volume in shares and amount in CNY, what is said of the units held against the prices.
+
+    Money traded by shares traded is the average price, near the close whatever the vendor. Adjusted prices are another
+    matter: there a power of ten may be the adjustment's, so only what was said of the units is held against them.
+    """
+    volume = pl.col("volume") * (100.0 if lots else 1.0)
+    if "amount" not in prices.columns:
         notes.append("there is no amount: it is volume × close")
-        return scaled.with_columns((pl.col("volume") * pl.col("close")).alias("amount"))
-    scaled = scaled.with_columns(pl.col("amount") * (1000.0 if thousands else 1.0))
-    traded = scaled.filter((pl.col("volume") > 0) & (pl.col("amount") > 0))
+        if lots or thousands:
+            notes.append(
+                "without an amount nothing tells whether the units are as said: compare the turnover with what you know"
+            )
+        return prices.with_columns(volume.alias("volume"), (volume * pl.col("close")).alias("amount"))
+    traded = prices.filter((pl.col("volume") > 0) & (pl.col("amount") > 0))
     ratio = traded.select((pl.col("amount") / pl.col("volume") / pl.col("close")).median()).item()
-    remedies = {100.0: "--lots", 0.001: "--thousands", 0.1: "--lots --thousands"}
-    meant = [flag for times, flag in remedies.items() if ratio is not None and 0.5 < ratio / times < 2.0]
-    if meant and not (lots or thousands):
+    meant = next((units for times, units in _REMEDIES.items() if ratio is not None and 0.5 < ratio / times < 2.0), None)
+    told, said = (lots, thousands), lots or thousands
+    held = said and meant is not None if kind == "adjusted" else said or meant is not None
+    if held and meant != told and ratio is not None:
+        flags = [name for name, used in zip(("--lots", "--thousands"), meant or (), strict=False) if used]
+        used = [name for name, given in (("--lots", lots), ("--thousands", thousands)) if given]
+        remedy = f"With {' '.join(flags)} they fit" if flags else f"Without {' '.join(used)} they fit"
+        plain = meant is not None and not (kind == "adjusted" and flags)
+        remedy = remedy if plain else "No unit makes them fit: look at the columns volume, amount and close"
         raise SourceError(
-            f"amount ÷ volume is {ratio:.3g} times the close: volume is not in shares or amount not in CNY. With {meant[0]} they fit"
+            f"prices: amount ÷ volume, as the file has them, is {ratio:.3g} times the close in the median of {traded.height} "
+            f"rows, so volume is not in {'lots' if lots else 'shares'} or amount not in {'thousand CNY' if thousands else 'CNY'}. {remedy}"
         )
-    return scaled
+    return prices.with_columns(
+        volume.alias("volume"), (pl.col("amount") * (1000.0 if thousands else 1.0)).alias("amount")
+    )
 
 
 def _full_sessions(prices: pl.DataFrame, notes: list[str]) -> pl.DataFrame:

@@ -15,6 +15,7 @@ an all-null factor           test_a_factor_without_information_has_no_score[all 
 a constant series            test_a_factor_without_information_has_no_score[constant]; factors/test_factors_exposures.py,
                              factors/test_factors_evidence.py, allocation/test_allocation_rules.py
 months the source lacks      test_months_the_source_lacks_are_refused; sources/test_sources_ingest.py
+a code used again            test_nothing_of_another_company_of_the_same_code_is_seen; sources/test_sources_codes.py
 a database that is locked    test_cli.py; warehouse/test_warehouse_store.py
 a database of older layout   test_a_database_of_an_older_layout_is_refused; warehouse/test_warehouse_store.py
 a full disk                  test_a_full_disk_changes_nothing; warehouse/test_warehouse_store.py
@@ -26,9 +27,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -37,7 +39,7 @@ from conftest import small_settings
 
 from rotation_pipeline.factors.errors import TooFewNames
 from rotation_pipeline.market.calendar import month_last_day, months_between
-from rotation_pipeline.market.identifiers import with_asset_id
+from rotation_pipeline.market.identifiers import asset_key, with_asset_id
 from rotation_pipeline.market.simulation import SimulationOptions, simulate
 from rotation_pipeline.orchestration.graph import stages
 from rotation_pipeline.orchestration.runner import run_graph
@@ -67,7 +69,7 @@ class World:
 def settings_of(folder: Path, database: Path) -> Settings:
     return small_settings(
         database.parent, source={"name": "files", "path": folder}, universe={"members": 24},
-        sample={"start": "2014-01", "end": "2014-02", "history_months": 26, "style_history_months": 1},
+        sample={"start": "2014-02", "end": "2014-02", "history_months": 27, "style_history_months": 2},
     ).model_copy(update={"database": database})  # fmt: skip
 
 
@@ -397,6 +399,70 @@ def test_a_factor_without_information_has_no_score(
     for factor in ("earnings_yield", "mom_20", "SIZE"):
         assert rows.filter(pl.col("factor") == factor)["score"].null_count() == 0, factor
     trial.good_months_untouched()
+
+
+def test_nothing_of_another_company_of_the_same_code_is_seen(world: World, tmp_path: Path) -> None:
+    """A code given to a second company within the windows: all of it is as where the first one never was."""
+    who = world.frames["index_members"].filter(pl.col("valid_to").is_null())["asset_id"].min()
+    gone, back = date(2013, 3, 1), date(2013, 6, 3)
+    mine, day = pl.col("asset_id") == who, pl.col("day")
+    listed = world.frames["listings"]
+    one = listed.filter(mine)
+    second = one.with_columns(pl.lit(back).alias("listed_on"))
+    dividends, reports = world.frames["dividends"], world.frames["fundamentals"]
+    paid = dividends.head(1).with_columns(
+        pl.lit(who).alias("asset_id"), pl.lit(date(2013, 2, 20)).alias("ex_day"), pl.lit(date(2013, 2, 8)).alias("announced_on"),
+        pl.lit(0.5).alias("cash_per_share"), pl.lit(0.0).alias("shares_per_share"),
+    )  # fmt: skip
+    assert reports.filter(mine & pl.col("announced_on").is_between(date(2012, 2, 1), gone)).height > 10
+    rows: dict[str, pl.DataFrame] = {}
+    seen: dict[str, dict[str, pl.DataFrame]] = {}
+    for name, first_company in (("both", True), ("second", False)):
+        kept = ~mine | (day >= back) | ((day < gone) if first_company else pl.lit(value=False))
+        companies = [one.with_columns(pl.lit(gone).alias("delisted_on"))] if first_company else []
+        changed = {
+            "daily_bars": world.frames["daily_bars"].filter(kept),
+            "daily_valuation": world.frames["daily_valuation"].filter(kept),
+            "listings": pl.concat([listed.filter(~mine), *companies, second]),
+            "fundamentals": reports.filter(~mine | (pl.col("announced_on") >= back) | pl.lit(first_company)),
+            "dividends": pl.concat(
+                [dividends.filter(~mine | (pl.col("ex_day") >= back)), *([paid] if first_company else [])]
+            ),
+        }
+        settings = settings_of(write({**world.frames, **changed}, tmp_path / name), tmp_path / f"{name}.duckdb")
+        settings = settings.model_copy(update={"universe": replace(settings.universe, maximum_absent=1.0)})
+        with open_warehouse(settings.database_path, threads=2) as warehouse:
+            run_graph(warehouse, settings, [*HISTORY, BAD], only=MARKET)
+            key: dict[str, Any] = {"asset_key": asset_key(str(who))}
+            bars = warehouse.read("raw.daily_bars", **key)
+            rows[name] = warehouse.read("marts.factor_exposures", kind="raw", **key).select(
+                "month", "factor", "raw_value"
+            )
+            seen[name] = {
+                table: warehouse.read(f"intermediate.{table}", **key, first=GOOD[0], last=BAD)
+                for table in ("fundamentals_as_of", "stock_snapshot")
+            }
+            stored_cash = warehouse.read("raw.dividends", ex_day=date(2013, 2, 20), **key).height
+            first_day = warehouse.read("intermediate.adjusted_bars", day=bars.filter(day >= back)["day"].min(), **key)
+        assert bars["day"].min() == (date(2011, 11, 1) if first_company else back)
+        assert first_day["ret"].to_list() == [None]
+        assert stored_cash == (1 if first_company else 0), "stored, and not of the company there is now"
+    for table, frame in seen["both"].items():
+        assert frame.equals(seen["second"][table]), table
+    assert (known := seen["both"]["fundamentals_as_of"])["announced_on"].min() >= back
+    assert known["value_year_ago"].null_count() == known.height
+    assert rows["both"].equals(rows["second"])
+    prices = ("mom_20", "mom_120", "rsi_14", "volatility_60", "beta_252")
+    both = rows["both"].filter(pl.col("factor").is_in(prices))
+    assert both.filter(pl.col("month") == BAD)["raw_value"].null_count() == 0
+    with open_warehouse(world.database, read_only=True, threads=2) as warehouse:
+        before = warehouse.read(
+            "marts.factor_exposures", kind="raw", factor="beta_252", first=GOOD[-1], last=GOOD[-1], **key
+        )
+    assert (
+        both.filter((pl.col("factor") == "beta_252") & (pl.col("month") == GOOD[-1]))["raw_value"][0]
+        != before["raw_value"][0]
+    )
 
 
 # ---------------------------------------------------------------------- the database is not as it should be

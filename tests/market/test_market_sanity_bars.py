@@ -201,6 +201,34 @@ def test_true_ex_day_passes(market: pl.DataFrame) -> None:
     assert judge(frame).findings.is_empty()
 
 
+def test_a_dividend_and_a_split_on_one_day(market: pl.DataFrame) -> None:
+    """0.37 in cash and one new share for two: the factor must hold both; with one of them left out its row is named."""
+    at = position(market, A, DAY)
+    before = market["close"][at - 1]
+    later = (pl.col("asset_key") == asset_key(A)) & (pl.col("day") >= DAY)
+    prices = ("open", "high", "low", "close", "prev_close")
+    split = market.with_columns(
+        *(pl.when(later).then((pl.col(name) / 1.5).round(2)).otherwise(pl.col(name)).alias(name) for name in prices)
+    )
+    average = pl.when(later).then(pl.col("volume") * (pl.col("low") + pl.col("high")) / 2).otherwise(pl.col("amount"))
+    ex = round((before - 0.37) / 1.5, 2)
+    # the day after an ex-day has the close before it, whatever the rounding of a third
+    follows = later & (pl.col("day") > DAY)
+    split = split.sort("asset_key", "day").with_columns(
+        average.alias("amount"),
+        pl.when(follows).then(pl.col("close").shift(1).over("asset_key")).otherwise(pl.col("prev_close")).alias("prev_close"),
+        pl.max_horizontal("open", "high", "close").alias("high"), pl.min_horizontal("open", "low", "close").alias("low"),
+    )  # fmt: skip
+    split = planted(split, position(split, A, DAY), prev_close=ex)
+
+    def with_factor(factor: float) -> pl.DataFrame:
+        return split.with_columns(pl.when(later).then(factor).otherwise(pl.col("adj_factor")).alias("adj_factor"))
+
+    assert judge(with_factor(before / ex)).findings.is_empty()
+    for wrong in (1.5, before / (before - 0.37)):
+        only(with_factor(wrong), "6_adjusted_return")
+
+
 def test_every_copy_of_a_key_is_kept_out(market: pl.DataFrame) -> None:
     at = position(market, A, DAY)
     frame = pl.concat([market, planted(market.slice(at, 1), 0, close=pl.col("close") + 0.01)])

@@ -305,6 +305,16 @@ def test_fundamentals() -> None:
     assert check_table(FUNDAMENTALS, nameless, context).findings["rule"].to_list() == ["0_null"]
 
 
+def test_a_negative_book_value_is_a_fact_and_no_mistake(market: pl.DataFrame) -> None:
+    """More debts than assets: the equity reported and price / book are below zero and pass; no factor takes them for cheap
+    (tests of the raw factors)."""
+    poor = planted(fundamentals(), 7, item="book_equity", value=-3.2e8)
+    assert check_table(FUNDAMENTALS, poor, SanityContext([MONTHS[1]])).findings.is_empty()
+    frame = valuation(market)
+    below = planted(frame, position(frame, A, date(2022, 2, 15)), pb=-0.8)
+    assert judge(below, market).findings.is_empty()
+
+
 def test_dividends_announced_after_the_ex_day_are_a_warning() -> None:
     frame = pl.DataFrame(
         {

@@ -8,8 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rotation_pipeline.market.identifiers import asset_id
 from rotation_pipeline.market.simulation import SimulatedMarket, SimulationOptions, simulate
 from rotation_pipeline.market.simulation.membership import effective_day
+from rotation_pipeline.market.simulation.options import SimulationError
+from rotation_pipeline.market.simulation.roster import draw_roster
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +125,19 @@ def test_a_member_under_special_treatment_leaves_once() -> None:
         (pl.col("valid_from") <= date(2021, 1, 29)) & (pl.col("valid_to").fill_null(date.max) > date(2021, 1, 29))
     )
     assert inside.height == 50
+
+
+def test_there_are_codes_for_an_index_of_five_thousand() -> None:
+    """And the codes of a smaller market are what they always were, none of a real exchange."""
+    roster = draw_roster(SimulationOptions(n_stocks=5000, n_members=5000, n_spare=1000))
+    names = [asset_id(int(key)) for key in roster.keys]
+    assert len(set(names)) == 6000
+    assert int((roster.eligible).sum()) >= 5000
+    assert all(not name.startswith(("600", "601", "603", "605", "688", "689")) for name in names)
+    small = [asset_id(int(key)) for key in draw_roster(SimulationOptions()).keys]
+    assert small[0] == "606001.SH"
+    assert max(name for name in small if name < "68") < "610000"
+    with pytest.raises(
+        SimulationError, match=r"segment shenzhen has codes for 5999 names only; lower simulation\.n_stocks"
+    ):
+        draw_roster(SimulationOptions(n_stocks=60_000, n_members=50))

@@ -25,10 +25,10 @@ def ingest(rotation: Any, sites: Sites, folder: Path, place: Path) -> Any:
     """One command."""
     vendor = {"pause": 0, "first_wait": 0, "attempts": 1, "address": sites.address, "members_from": "2019-05"}
     return rotation(
-        "ingest", "--source", "akshare", "--path", folder, "--from", "2021-09", "--to", "2022-02",
+        "ingest", "--source", "akshare", "--path", folder, "--from", "2021-10", "--to", "2022-02",
         "--database", place / "x.duckdb",
         *(part for name, value in vendor.items() for part in ("--set", f"source.vendor.{name}={json.dumps(value)}")),
-        "--set", "sample.history_months=26", "--set", "sample.style_history_months=1",
+        "--set", "sample.history_months=27", "--set", "sample.style_history_months=2",
     )  # fmt: skip
 
 

@@ -369,9 +369,9 @@ def test_ingest_ends_with_coverage(
     members = tuple(code for code in market.CODES if code.startswith("6001"))
     vendor = {"pause": 0, "first_wait": 0, "attempts": 1, "members_from": "2019-05", "assets": members}
     answer = rotation(
-        "ingest", "--source", "tinysoft", "--from", "2021-09", "--to", "2022-02", "--database", tmp_path / "x.duckdb",
+        "ingest", "--source", "tinysoft", "--from", "2021-10", "--to", "2022-02", "--database", tmp_path / "x.duckdb",
         *(part for name, value in vendor.items() for part in ("--set", f"source.vendor.{name}={json.dumps(value)}")),
-        "--set", "sample.history_months=26", "--set", "sample.style_history_months=1",
+        "--set", "sample.history_months=27", "--set", "sample.style_history_months=2",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr
     assert "source tinysoft does not serve daily_valuation.ps_ttm" in answer.stderr

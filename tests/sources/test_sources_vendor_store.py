@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import random
 import signal
 import subprocess
 import sys
 from collections.abc import Generator
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ import vendor_market as market
 from vendor_direct import OPTIONS, source_of
 from vendor_tushare_server import Stand, serving
 
+from rotation_pipeline.market.calendar import months_between
 from rotation_pipeline.sources.base import AsksAgain, SourceError
 from rotation_pipeline.sources.vendors import vendor_source
 from rotation_pipeline.sources.vendors.answers import Answer, Field, frame, number
@@ -232,7 +234,7 @@ def test_what_the_vendor_says_today_is_kept_beside_and_adopted(stand: Stand, tmp
     table, _, name = unit.partition("/")
     corrected = fresh.store.read(table, name).with_columns(pl.col("amount") + 1.0)
     fresh.store.write(table, name, corrected)
-    source.adopt(fresh)
+    assert source.adopt(fresh, months_between(date(2022, 1, 1), LAST)) == []
     assert source.store.read(table, name).equals(corrected)
     assert source.version != version
     assert not fresh.store.folder.exists()
@@ -254,8 +256,99 @@ def test_a_later_answer_adopted_takes_the_place_of_whole_tables_known_earlier(st
     asked = date(2021, 12, 1), date(2021, 12, 31)
     before, said = source.fetch("listings", *asked), fresh.fetch("listings", *asked)
     assert not before.equals(said)
-    source.adopt(fresh)
+    source.adopt(fresh, months_between(middle, LAST))
     assert source.fetch("listings", *asked).equals(said)
-    assert source.store.units("listings") == ["upto-2022-02"]
+    assert source.store.units("listings") == ["upto-2021-11", "upto-2022-02"], "months before keep what they had"
     assert not (source.store.folder / "listings" / "upto-2021-12.parquet").exists()
     assert source.prepare(FIRST, LAST) == 0
+
+
+def test_months_before_those_asked_for_again_stay_as_they_are(stand: Stand, tmp_path: Path) -> None:
+    """Judging the first month needs the months before it: they are asked for, too, and not taken over."""
+    source, february = source_of(stand, tmp_path / "kept"), months_between(LAST, LAST)
+    source.prepare(FIRST, LAST)
+    kept = contents(source.store.folder)
+    fresh = source.again()
+    fresh.prepare(date(2022, 1, 1), LAST)
+    for unit in ("2022-01", "2022-02"):
+        fresh.store.write("daily_bars", unit, fresh.store.read("daily_bars", unit).with_columns(pl.col("amount") + 1.0))
+    board = fresh.store.read("listings", "upto-2022-02").with_columns(pl.lit("star").alias("board"))
+    fresh.store.write("listings", "upto-2022-02", board)
+    january = date(2022, 1, 1), date(2022, 1, 31)
+    before = {name: source.fetch(name, *january) for name in ("daily_bars", "listings", "industries")}
+    said = fresh.fetch("listings", LAST, LAST)
+    assert source.adopt(fresh, february) == ["daily_bars/2022-01"]
+    assert {name: source.fetch(name, *january) for name in before}.keys() == before.keys()
+    for name, rows in before.items():
+        assert source.fetch(name, *january).equals(rows), name
+    assert source.fetch("listings", LAST, LAST).equals(said)
+    assert set(source.store.units("listings")) == {"upto-2022-01", "upto-2022-02"}
+    changed = {path for path, content in contents(source.store.folder).items() if kept.get(path) != content}
+    assert changed == {
+        "daily_bars/2022-02.parquet", "listings/upto-2022-01.parquet", "listings/upto-2022-02.parquet", MANIFEST,
+    }  # fmt: skip
+    assert source.prepare(FIRST, LAST) == 0
+
+
+def test_the_day_of_an_answer_is_that_of_its_beginning(tmp_path: Path) -> None:
+    store, monday, friday = VendorStore(tmp_path / "again"), datetime(2024, 1, 8, 9), datetime(2024, 1, 12)
+    assert store.asked_at() is None
+    assert store.ask(monday) == monday
+    assert VendorStore(tmp_path / "again").ask(friday) == monday
+    assert store.entries() == {}
+    old = VendorStore(tmp_path / "old")
+    old.write("listings", "upto-2022-02", pl.DataFrame({"a": [1]}))  # begun before days were written down
+    began = old.asked_at()
+    assert began is not None
+    assert abs(datetime.now(UTC).replace(tzinfo=None) - began) < timedelta(minutes=5)
+    assert old.ask(datetime(2000, 1, 1)) == began
+
+
+# ---------------------------------------------------------------------- other operating systems
+
+UNIX_ONLY = {"fcntl", "termios", "resource", "pwd", "grp", "syslog", "posix"}
+
+
+def test_nothing_that_one_operating_system_alone_has_is_imported_with_the_package() -> None:
+    package = Path(vendor_source.__code__.co_filename).parents[2]
+    found: list[str] = []
+    for path in package.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{path.name}: {name}" for name in names if name.partition(".")[0] in UNIX_ONLY]
+    assert (package / "sources" / "vendors" / "locking.py").is_file()
+    assert found == []
+
+
+WITHOUT_FCNTL = """
+import errno, sys, types
+sys.platform = "win32"
+sys.modules["fcntl"] = None
+held = set()
+def locking(descriptor, mode, count):
+    import os
+    name = os.readlink(f"/proc/self/fd/{descriptor}")
+    if (mode, count) != (2, 1) or name in held:
+        raise OSError(errno.EACCES, "Permission denied")
+    held.add(name)
+sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
+from pathlib import Path
+from rotation_pipeline.sources.vendors.locking import locked
+with locked(Path(sys.argv[1])):
+    try:
+        with locked(Path(sys.argv[1])):
+            print("twice")
+    except BlockingIOError as error:
+        print("refused", error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the stand-in finds the file by its descriptor in /proc")
+def test_the_folder_is_locked_without_fcntl_as_well(tmp_path: Path) -> None:
+    """The branch of Windows, with a stand-in for its lock that knows the file by its name."""
+    answer = subprocess.run(
+        [sys.executable, "-c", WITHOUT_FCNTL, str(tmp_path / ".lock")], capture_output=True, text=True, check=False
+    )
+    assert answer.stderr == ""
+    assert answer.stdout.startswith("refused")

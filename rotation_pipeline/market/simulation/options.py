@@ -30,7 +30,7 @@ class SimulationOptions:
     """Every number of the market follows from it and the other options. This one's regime shares of 2014 to 2024 and moments lie close to the long-run shares and the SSE 50's (docs/simulated-market.md); style returns were not looked at."""
     n_stocks: Annotated[int, Ge(10), Le(6000)] = 50
     """Names beside the spare ones. The SSE 50 is the universe of the method (spec/factors.md)."""
-    n_members: Annotated[int, Ge(10), Le(2500)] = 50
+    n_members: Annotated[int, Ge(10), Le(6000)] = 50
     """Members of the index, never more than ``n_stocks``; the SSE 50 has 50 (sanity rule 4 counts them)."""
     n_spare: Annotated[int, Ge(15), Le(1000)] = 30
     """Further names: candidates of reviews, later listings, other boards. 135 names were in the SSE 50 in 12 years; 30 give reviews a choice at little cost."""

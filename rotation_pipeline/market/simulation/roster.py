@@ -28,13 +28,13 @@ INDUSTRIES: tuple[str, ...] = (
 _INDUSTRY_SHARES = (0.16, 0.16, 0.08, 0.08, 0.07, 0.06, 0.08, 0.06, 0.08, 0.05, 0.05, 0.07)
 """Share of the names in each; the SSE 50 is heavy in banks and brokers."""
 _CODES: dict[str, tuple[int, int, str]] = {
-    "shanghai": (606001, 609999, "SH"),
+    "shanghai": (606001, 679999, "SH"),
     "star": (684001, 687999, "SH"),
     "shenzhen": (4001, 9999, "SZ"),
     "chinext": (303001, 309999, "SZ"),
     "beijing": (930001, 939999, "BJ"),
 }
-"""First code, last code and exchange of each segment, unused by the real exchanges."""
+"""First code, last code and exchange of each segment, unused by the real exchanges. An index of 5,000 is filled from Shanghai's."""
 _BOARD_OF = {"shanghai": "main", "shenzhen": "main", "star": "star", "chinext": "chinext", "beijing": "beijing"}
 BOARD_OPENED = {
     "main": date(1990, 12, 19),
@@ -149,7 +149,7 @@ def _codes(segments: list[str]) -> tuple[list[str], list[str]]:
         code = first + used[segment]
         if code > last:
             raise SimulationError(
-                f"segment {segment} has codes for {last - first + 1} names only; lower n_members or n_stocks"
+                f"segment {segment} has codes for {last - first + 1} names only; lower simulation.n_stocks, n_members or n_spare"
             )
         used[segment] += 1
         codes.append(f"{code:06d}.{exchange}")

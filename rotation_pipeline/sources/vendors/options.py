@@ -30,6 +30,9 @@ class VendorOptions:
     """Of the random part of the waits; no stored row depends on it."""
     page_rows: Annotated[int, Ge(1), Le(100_000)] = 5000
     """Rows asked for at once where a call is paged: below the 6,000 that tushare sends at most."""
+    answer_days: Annotated[float, Gt(0), Le(365)] = 7.0
+    """Days for which an answer to `rotation ingest --restated` waits for `--accept`: a vendor that restates does so within the
+    week, and what it said longer ago may not be what it says."""
     members_from: str = "2010-01"
     """First month of membership history: intervals are the same whatever months are asked for, so it is read from here on."""
     assets: tuple[str, ...] = ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -189,36 +189,57 @@ class VendorSource:
         folder = self.store.folder.with_name(self.store.folder.name + "-again")
         return VendorSource(self._adapter, folder, self._options, caller=self._caller, beside=self._beside)
 
-    def adopt(self, other: VendorSource) -> None:
-        """Put every unit of another store of this vendor into this one, in place of its own, and empty the other.
+    def asked_at(self, now: datetime) -> datetime:
+        """When the download into this folder of :meth:`again` began: ``now``, if it has not. Both UTC without zone."""
+        return self.store.ask(now)
 
-        Whole tables kept as known in an earlier month of those asked for again go: their months would read them still.
+    def adopt(self, other: VendorSource, months: Collection[date]) -> list[str]:
+        """Put the units of ``months`` of another store of this vendor into this one and empty the other.
+
+        Of earlier months the other store holds what judging the first one needed: what is kept of them stays as it is. A
+        whole table that months before them read is kept for those under an earlier name; one known in an earlier month
+        of those asked for goes, for its months would read it still. Returns units of earlier months, as ``table/unit``,
+        of which the vendor says something else today.
         """
+        first = min(months)
+        left: list[str] = []
         with self.store.alone():
-            for name in other.store.entries():
+            held = self.store.entries()
+            for name, entry in other.store.entries().items():
                 table, _, unit = name.partition("/")
+                whole = unit.startswith(_UPTO)
+                if not whole and parse_month(unit) not in months and name in held:
+                    left += [name] if held[name]["sha256"] != entry["sha256"] else []
+                    continue
+                if whole:
+                    self._keep_for_earlier(table, first, entry["sha256"])
                 self.store.write(table, unit, other.store.read(table, unit))
-            for table, unit in self._outdated(other):
+            for table, unit in self._outdated(other, first):
                 self.store.forget(table, unit)
         other.discard()
+        return left
 
-    def _outdated(self, other: VendorSource) -> list[tuple[str, str]]:
-        """Units of whole tables kept as known in a month ``other`` was asked for, where it knows a later one."""
+    def _keep_for_earlier(self, table: str, first: date, sha256: str) -> None:
+        """Where months before ``first`` read the same unit of a whole table as it does, give them one of their own."""
+        earlier = add_months(first, -1)
+        shared = covering(self.store, table, earlier)
+        if shared is None or shared < f"{_UPTO}{first:%Y-%m}":
+            return
+        if self.store.entries()[f"{table}/{shared}"]["sha256"] != sha256:
+            self.store.write(table, f"{_UPTO}{earlier:%Y-%m}", self.store.read(table, shared))
+
+    def _outdated(self, other: VendorSource, first: date) -> list[tuple[str, str]]:
+        """Units of whole tables kept as known in a month from ``first`` on, where ``other`` knows a later one."""
         units: dict[str, list[str]] = {}
         for name in other.store.entries():
             table, _, unit = name.partition("/")
-            units.setdefault(table, []).append(unit)
-        monthly = [min(held) for held in units.values() if not held[0].startswith(_UPTO)]
-        if not monthly:
-            return []
-        # a table that reaches back before what was asked for (memberships since their beginning) does not say what was
-        first = f"{_UPTO}{max(monthly)}"
-        whole = {table: held for table, held in units.items() if held[0].startswith(_UPTO)}
+            if unit.startswith(_UPTO):
+                units.setdefault(table, []).append(unit)
         return [
             (table, unit)
-            for table, held in whole.items()
+            for table, held in units.items()
             for unit in self.store.units(table)
-            if first <= unit < max(held) and unit not in held
+            if f"{_UPTO}{first:%Y-%m}" <= unit < max(held) and unit not in held
         ]
 
     def discard(self) -> None:

@@ -8,22 +8,24 @@ one.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
 import os
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from rotation_pipeline.sources.vendors.errors import VendorError
+from rotation_pipeline.sources.vendors.locking import locked
 
 MANIFEST = "manifest.json"
 SELECTION = "selection.json"
+ASKED = "asked.json"
 _PARTIAL = ".partial"
 
 
@@ -100,9 +102,9 @@ class VendorStore:
     def alone(self) -> Generator[None]:
         """Hold the folder: a vendor is asked by one process at a time. Raises :class:`VendorError` if another holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as handle:
+        with ExitStack() as held:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.enter_context(locked(self.folder / ".lock"))
             except BlockingIOError as error:
                 raise VendorError(
                     f"another process downloads into {self.folder}; wait until it ends: vendors block addresses that "
@@ -130,6 +132,26 @@ class VendorStore:
         self.check(selection)
         if not (self.folder / SELECTION).is_file():
             self._replace(self.folder / SELECTION, _written(selection).encode())
+
+    def asked_at(self) -> datetime | None:
+        """When the download into a folder for a second answer began, UTC without zone; None before that.
+
+        Of a folder begun before this was written down, when its first file was.
+        """
+        path = self.folder / ASKED
+        if path.is_file():
+            return datetime.fromisoformat(json.loads(path.read_text(encoding="utf-8"))["asked_at"])
+        if not self.entries():
+            return None
+        oldest = min(one.stat().st_mtime for one in self.folder.rglob("*") if one.is_file())
+        return datetime.fromtimestamp(oldest, UTC).replace(tzinfo=None)
+
+    def ask(self, now: datetime) -> datetime:
+        """Write down that the download begins ``now``, unless it began earlier; when it did."""
+        began = self.asked_at() or now
+        if not (self.folder / ASKED).is_file():
+            self._replace(self.folder / ASKED, (json.dumps({"asked_at": began.isoformat()}) + "\n").encode())
+        return began
 
     def _path(self, table: str, unit: str) -> Path:
         return self.folder / table / f"{unit}.parquet"

@@ -1,0 +1,58 @@
+"""Codes given to another company after a delisting: two companies, and no window of prices may reach from one into the other.
+
+An identifier says nothing of which company it meant on a day; the listings do. Wherever rows of one code are strung
+together over time, each company gets a key of its own for as long.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from rotation_pipeline.market.identifiers import asset_id
+
+COMPANIES = 4
+"""Companies one code may have had within the rows strung together; the n-th one's key is that of the code × this + n, in the
+order of the codes."""
+
+
+def later_companies(listings: pl.DataFrame) -> pl.DataFrame:
+    """Each company that took over a code: ``asset_key`` and ``listed_on``, its first day, sorted; empty where none did.
+
+    ``listings``: rows of raw.listings (``month``, ``asset_key``, ``listed_on``), each as it was known in its month. A day
+    corrected by later rows makes no other company: what counts is a listing known in the month it began in.
+    """
+    named = listings.select("month", "asset_key", "listed_on").drop_nulls()
+    began = pl.col("listed_on") >= pl.col("month")  # a month stands for its first day
+    begun = named.filter(began & (pl.col("listed_on") <= pl.col("month").dt.month_end()))  # an announced day may move
+    before = named.select("asset_key", pl.col("listed_on").alias("earlier"), pl.col("month").alias("known"))
+    # rows of later months say nothing of what was known when the company began, and a month alone must find the same
+    past = (pl.col("earlier") < pl.col("listed_on")) & (pl.col("known") <= pl.col("month"))
+    later = begun.join(before, on="asset_key").filter(past)
+    return later.select("asset_key", "listed_on").unique().sort("asset_key", "listed_on")
+
+
+def by_company(frame: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
+    """``frame``, its rows in order, with a key for each company in place of ``asset_key``; as it is where no code was reused.
+
+    Rows are dated by ``day`` or else stand for the end of ``month``. Raises ValueError for a code with more than
+    :data:`COMPANIES` companies.
+    """
+    if later.is_empty():
+        return frame
+    most = later.group_by("asset_key").len().filter(pl.col("len") >= COMPANIES)
+    if most.height:
+        raise ValueError(
+            f"raw.listings: {asset_id(most['asset_key'][0])} was given to {most['len'][0] + 1} companies, and {COMPANIES} "
+            "are the most a code may have; correct listed_on, which should name the first day of a company"
+        )
+    key = pl.col("asset_key").cast(pl.Int32)
+    which = pl.lit(0, dtype=pl.Int32)
+    for code, first in later.select("asset_key", "listed_on").iter_rows():
+        reached = pl.col("day") >= first if "day" in frame.columns else pl.col("month").dt.month_end() >= first
+        which = which + ((key == code) & reached).cast(pl.Int32)
+    return frame.with_columns((key * COMPANIES + which).cast(pl.Int32).alias("asset_key"))
+
+
+def by_code(frame: pl.DataFrame) -> pl.DataFrame:
+    """The inverse of :func:`by_company` where some code was reused."""
+    return frame.with_columns((pl.col("asset_key") // COMPANIES).cast(pl.Int32))
