@@ -116,8 +116,9 @@ class SampleSettings:
     history_months: Annotated[int, Ge(26), Le(240)] = 36
     """Months of market data before the start: a year fills the index features, a year more the regime detectors, and
     both must be there when the first exposures are."""
-    style_history_months: Annotated[int, Ge(1), Le(120)] = 7
-    """Months of exposures before the start: public SSE 50 membership is complete from 2013-06, seven before 2014-01."""
+    style_history_months: Annotated[int, Ge(2), Le(120)] = 7
+    """Months of exposures before the start: public SSE 50 membership is complete from 2013-06, seven before 2014-01. Two at
+    least: a style's first return comes a month after its exposures, and the first weights are set a month before the start."""
 
     @property
     def first(self) -> date:

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from rotation_pipeline.cli import app
 from rotation_pipeline.market.calendar import sessions
 from rotation_pipeline.market.simulation.options import SimulationOptions
+from rotation_pipeline.sources.base import SourceError
 from rotation_pipeline.sources.prices import price_tables, read_index, read_prices
 from rotation_pipeline.sources.simulated import SimulatedSource
 
@@ -342,3 +343,33 @@ def test_derived_columns_against_a_hand_calculation(tmp_path: Path) -> None:
     told = price_tables(frame, read_index(index), None, "000300.SH", lots=False, thousands=False)
     assert told.tables["index_bars"]["close"][1] == 3001.0
     assert not any("index is made" in note for note in told.notes)
+
+
+@pytest.mark.parametrize(
+    ("volume", "amount", "flags", "kind", "said"),
+    [
+        (1.0, 1.0, {"lots": True}, None, "1 times the close in the median of 4 rows, so volume is not in lots.*Without --lots they"),
+        (1.0, 1.0, {"thousands": True}, None, "amount not in thousand CNY. Without --thousands they fit"),
+        (0.01, 1.0, {}, None, "100 times the close.* volume is not in shares.* With --lots they fit"),
+        (0.01, 0.001, {"lots": True}, None, "0.1 times the close.* With --lots --thousands they fit"),
+        (1.0, 1.0, {"lots": True}, "adjusted", "Without --lots they fit"),
+        (1.0, 7.0, {"lots": True}, None, "7 times the close.* No unit makes them fit"),
+        (0.01, 1.0, {"lots": True}, None, None),
+        (1.0, 0.001, {"thousands": True}, None, None),
+        (0.01, 0.001, {"lots": True, "thousands": True}, None, None),
+        (1.0, 1.0, {}, None, None),
+    ],
+)  # fmt: skip
+def test_units_that_contradict_the_prices_are_refused(
+    volume: float, amount: float, flags: dict[str, bool], kind: Any, said: str | None
+) -> None:
+    """A file in shares that is said to be in lots had a hundred times its volume, unnoticed."""
+    frame = pl.DataFrame({"day": sessions(date(2014, 1, 2), date(2014, 1, 7))}).with_columns(
+        pl.lit("600001.SH").alias("asset_id"), *(pl.lit(10.0).alias(name) for name in ("open", "high", "low", "close")),
+        pl.lit(1e6 * volume).alias("volume"), pl.lit(1e7 * amount).alias("amount"),
+    )  # fmt: skip
+    given = {"lots": False, "thousands": False, **flags}
+    with pytest.raises(SourceError) as caught:  # sound units are refused later, for there is no previous close
+        price_tables(frame, None, kind, "999999.SH", **given)
+    text = str(caught.value)
+    assert re.search(said, text) if said is not None else "times the close" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -11,10 +12,13 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 from conftest import small_settings
 
 import rotation_pipeline
+from rotation_pipeline.backtest.sharpe_tests import sharpe_test_hac
+from rotation_pipeline.orchestration.stages import first_month
 from rotation_pipeline.settings import (
     CONFIG_VARIABLE,
     NO_PART_IN_BOOKS,
@@ -253,6 +257,18 @@ def test_a_file_that_is_no_toml_is_named(content: bytes) -> None:
 def test_a_malformed_month_is_refused(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=rf"sample\.start, sample\.end: '{text}' is no month; write it as 2014-01"):
         load_settings(sample={name: text})
+
+
+def test_bounds_are_what_the_stages_behind_them_need() -> None:
+    """One month of exposures leaves the first weights without forecasts; a Sharpe test of four months divides by n − 4."""
+    with pytest.raises(SettingsError, match=r"sample\.style_history_months: .* greater than or equal to 2 \(given 1\)"):
+        load_settings(sample={"style_history_months": 1})
+    with pytest.raises(SettingsError, match=r"backtest\.minimum_months: .* greater than or equal to 5 \(given 4\)"):
+        load_settings(backtest={"minimum_months": 4})
+    least = load_settings(sample={"style_history_months": 2, "history_months": 27}, backtest={"minimum_months": 5})
+    assert first_month(least, "styles") <= first_month(least, "weights")
+    returns = np.array([0.01, -0.02, 0.03, 0.0, 0.015])
+    assert math.isfinite(sharpe_test_hac(returns, None, 0.95).standard_error)
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

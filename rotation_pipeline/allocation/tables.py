@@ -31,6 +31,7 @@ _INPUTS = (
     "marts.forecasts.standard_error",
     "marts.forecasts.volatility",
     "marts.factor_longshort.long_short",
+    "marts.factor_longshort.book_turnover",
     "marts.expert_forecasts.mean",
     "intermediate.index_features.trend",
     "intermediate.index_features.volatility",
@@ -140,7 +141,6 @@ SELECTION = Table(
             ),
         ),
         *_INPUTS,
-        "marts.factor_longshort.book_turnover",
     ),
 )
 TABLES: tuple[Table, ...] = (WEIGHTS, BOOKS, SELECTION)

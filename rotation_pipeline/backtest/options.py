@@ -31,8 +31,9 @@ class BacktestOptions:
     """Coverage of every interval (probability): the customary 95 %."""
     periods_per_year: Annotated[float, Gt(0.0)] = 12.0
     """Periods a year (count): months."""
-    minimum_months: Annotated[int, Ge(3)] = 12
-    """Fewest months for an interval or a test (months): below a year the bootstrap repeats a handful of numbers."""
+    minimum_months: Annotated[int, Ge(5)] = 12
+    """Fewest months for an interval or a test (months): below a year the bootstrap repeats a handful of numbers. The long-run
+    variance of a Sharpe ratio is corrected by n/(n − 4) and needs 5."""
     rolling_months: Annotated[int, Ge(12)] = 36
     """Window of the rolling sample (months): three years, as short as a Sharpe ratio bears."""
     overfitting_parts: Annotated[int, Ge(2), Le(16)] = 10

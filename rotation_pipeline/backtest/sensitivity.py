@@ -7,8 +7,8 @@ numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from rotation_pipeline.backtest.tables import SENSITIVITY
 from rotation_pipeline.factors.styles import STYLES
 
 HEADLINE = "rotation"
+IN_USE = "in use"
+"""Value of the settings in use on an axis where another book stands in."""
 EARNED = ("month", "strategy", "gross_return", "factor_turnover", "book_turnover")
 """Columns of BACKTEST every statistic is computed from."""
 
@@ -64,6 +66,23 @@ class Row:
     trial_id: str
     code_version: str
     judged: Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Unvaried:
+    """An axis that is not varied, or not wholly, because the book in use would not change.
+
+    ``reason``: ``no_score``, it has none; ``no_forecast``, it reads none, so that late ones change nothing (trading a session
+    late does); ``one_index``, no other index is stored; ``short_sample``, a second start would leave too few months;
+    ``planned_cost``, the book plans with another cost than it is charged, which stays while the charge varies.
+    """
+
+    axis: str
+    reason: str
+    values: Mapping[str, object] = field(default_factory=dict[str, object])
+    """What its sentence names."""
+    partly: bool = False
+    """Other cells of the axis are computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +184,19 @@ def sensitivity_rows(rows: Sequence[Row], month: Month, fingerprint: str) -> pd.
         kind = {"DATE": "datetime64[ns]", "DOUBLE": "float64", "INTEGER": "int32", "BOOLEAN": "bool"}
         columns[name] = np.array(values, dtype=kind.get(SENSITIVITY.column(name).type, "object"))
     return make_frame(columns, SENSITIVITY.stored_names)
+
+
+def stored_rows(cells: pd.DataFrame) -> list[Row]:
+    """Rows of SENSITIVITY as they were before they were stored."""
+    names = [item.name for item in fields(Judged)]
+    return [
+        Row(
+            str(cell["axis"]), int(cell["position"]), str(cell["value"]), str(cell["changes"]), bool(cell["is_default"]),
+            str(cell["trial_id"]), str(cell["code_version"]),
+            Judged(int(cell["months"]), *(float(cell[name]) for name in names[1:])),
+        )
+        for cell in cells.to_dict("records")
+    ]  # fmt: skip
 
 
 def standing(cells: pd.DataFrame) -> Standing:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rotation_pipeline.allocation.frames import MissingMonthError, Month, as_month, as_months, make_frame
+from rotation_pipeline.allocation.frames import Month, as_months, make_frame
 from rotation_pipeline.allocation.scores import Floats
 from rotation_pipeline.allocation.tables import BASELINES, HEADLINE
 from rotation_pipeline.backtest import deflation
 from rotation_pipeline.backtest import measures as m
+from rotation_pipeline.backtest.counting import Tried, counted, latest_until, read_trials, spread
 from rotation_pipeline.backtest.history import BENCHMARK, read_history
 from rotation_pipeline.backtest.methods import method_text
 from rotation_pipeline.backtest.options import BacktestOptions
@@ -73,22 +74,22 @@ def significance_table(
     """Rows of SIGNIFICANCE for ``months``, each from months up to it.
 
     ``backtest``: rows of BACKTEST, every month from the start on. ``trials``: rows of TRIALS of every configuration ever evaluated;
-    of each one its latest row not after the month counts, stock-level books left out: they are another way of trading weights
-    that are counted already, and their ratios contain the market. Every strategy against zero and equal weight; the headline strategy
+    of each one its latest row not after the month counts (see ``counting``), stock-level books left out: they are another way of
+    trading weights that are counted already, and their ratios contain the market. Every strategy against zero and equal weight; the headline strategy
     against every baseline and the index. Net of costs at the default cost. Below ``minimum_months`` months values are
     null; months before the backtest's start have no rows. Deflated Sharpe ratios against equal weight are those of the
     excess return, deflated by the trials' information ratios.
     """
     history = read_history(backtest)
-    counted = _trial_history(trials)
+    tried = _factor_level(trials)
     rows: list[tuple[pd.Timestamp, Statistic]] = []
     for month in as_months(months):
         known = history.as_of(month)
         if known is None:
             continue
         net = known.net(options.cost_bp)
-        number, sharpe_variance, information_variance = _trials_until(counted, month)
         count = net.shape[0]
+        considered = counted(latest_until(tried, month))
         block = max(1, min(round(options.mean_block), count // 4))
         random = generator((options.seed, month.year, month.month, BLOCK_TAG))
         starts = random.integers(0, count, size=(options.resamples, count // block), dtype=np.int64)
@@ -97,9 +98,9 @@ def significance_table(
             known.names,
             known.strategies,
             net,
-            number,
-            sharpe_variance,
-            information_variance,
+            max(len(considered), 1),
+            spread(considered, count, "sharpe"),
+            spread(considered, count, "information_ratio"),
             starts,
             block,
             drawn,
@@ -242,48 +243,8 @@ def excess_row(known: Known, strategy: str, baseline: str = BENCHMARK) -> Statis
     )
 
 
-_Counted = tuple[pd.Timestamp, str, str, float, float]
-
-
-def _trial_history(trials: pd.DataFrame) -> list[_Counted]:
-    """(month, trial, strategy, Sharpe, information ratio) of factor-level trials, oldest first."""
-    own = trials[trials["kind"] != STOCK_BOOK] if "kind" in trials else trials
-    rows = zip(own["month"], own["trial_id"], own["strategy"], own["sharpe"], own["information_ratio"], strict=True)
-    return sorted(
-        (
-            (as_month(month), str(trial), str(name), float(sharpe), float(ratio))
-            for month, trial, name, sharpe, ratio in rows
-        ),
-        key=lambda row: (row[0], row[1]),
-    )
-
-
-def _trials_until(counted: list[_Counted], month: pd.Timestamp) -> tuple[int, float, float]:
-    """Number of trials up to ``month`` and the variances of their latest Sharpe and information ratios (0 below two).
-
-    The sample variance over all trials, or over the best of each strategy if that is larger: near copies of one strategy
-    must not make the others look alike, and so a deflated ratio higher.
-    """
-    latest = {trial: row for when, trial, *row in counted if when <= month}
-    if not latest:
-        raise MissingMonthError(
-            f"marts.trials has no rows up to {month:%Y-%m}: materialise the trials of that month first"
-        )
-    spreads: list[float] = []
-    for position in (1, 2):
-        known: list[float] = []
-        best: dict[str, float] = {}
-        for trial in sorted(latest):
-            name, value = str(latest[trial][0]), float(latest[trial][position])
-            if not math.isnan(value):
-                known.append(value)
-                best[name] = max(value, best.get(name, value))
-        spreads.append(max(_variance(known), _variance([best[name] for name in sorted(best)])))
-    return len(latest), spreads[0], spreads[1]
-
-
-def _variance(values: list[float]) -> float:
-    return float(np.array(values).var(ddof=1)) if len(values) > 1 else 0.0
+def _factor_level(trials: pd.DataFrame) -> list[Tried]:
+    return [row for row in read_trials(trials) if row.kind != STOCK_BOOK]
 
 
 def _frame(rows: list[tuple[pd.Timestamp, Statistic]]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ _INPUTS = (
     "marts.weights.drifted",
     "marts.factor_longshort.long_short",
     "marts.factor_longshort.book_turnover",
-    "intermediate.index_features.index_return",
+    "intermediate.index_monthly.ret",
 )
 
 BACKTEST = Table(
@@ -156,7 +156,7 @@ SIGNIFICANCE = Table(
                 "trials",
                 "INTEGER",
                 "count",
-                "configurations ever evaluated, where the statistic needs it",
+                "trials counted, where the statistic needs it: configurations ever evaluated, those of the same results once and equal weight under another name not",
                 "not needed",
                 minimum=1.0,
             ),

@@ -87,6 +87,11 @@ def trial_rows(
         history.as_of(month)  # names the month that is missing
         for identity, (one, text) in sorted(described.items()):
             known = sum(stamp <= month for stamp in one.months)
+            if one.kind == STOCK_BOOK and one.months[:known] != tuple(s for s in history.months if s <= month):
+                raise MissingMonthError(
+                    f"marts.stock_backtest has other months of {one.strategy} up to {month:%Y-%m} than marts.backtest: what is "
+                    "deflated together must be of the same months; materialise both from their first month on"
+                )
             rows.append((month, identity, one.kind, one.strategy, text, known, *_ratios(one, known)))
     kinds = ("datetime64[ns]", "object", "object", "object", "object", "int32", "float64", "float64")
     columns: dict[str, object] = {

@@ -188,7 +188,6 @@ def _english(v: Verdict) -> tuple[str, ...]:
         if v.is_believed
         else "Counting the trials, it would not be believed"
     )
-    plural = "configuration" if v.trials == 1 else "configurations"
     return (
         opening,
         *_without_english(v.absent),
@@ -196,7 +195,7 @@ def _english(v: Verdict) -> tuple[str, ...]:
         f"{say(v.sharpe)} against {say(v.baseline_sharpe)}.",
         f"Difference of the Sharpe ratios {say(v.difference)}, {v.confidence:.0%} interval {inside}, p = {say(v.p_value, '.3f')}; "
         f"mean excess {say(v.excess, '.2%')} a year, interval {around}.",
-        f"{belief}: with {v.trials} {plural} evaluated, the deflated Sharpe ratio is {say(v.deflated)} for the net return and "
+        f"{belief}: with {v.trials} counted, the deflated Sharpe ratio is {say(v.deflated)} for the net return and "
         f"{say(v.deflated_excess)} for the excess ({v.threshold:.2f} is needed for both); "
         + (
             "no length of record would make the excess credible at this size."
@@ -248,7 +247,7 @@ def _chinese(v: Verdict) -> tuple[str, ...]:
         f"等权 {say(v.baseline_return, '.2%')}；夏普比率 {say(v.sharpe)}，等权 {say(v.baseline_sharpe)}。",
         f"夏普比率之差 {say(v.difference)}，{v.confidence:.0%} 区间 {inside}，p = {say(v.p_value, '.3f')}；"
         f"年均超额 {say(v.excess, '.2%')}，区间 {around}。",
-        f"计入 {v.trials} 个试验过的配置后，结果{'可信' if v.is_believed else '不可信'}：去膨胀夏普比率（DSR）净收益为 {say(v.deflated)}，"
+        f"计入 {v.trials} 次试验后，结果{'可信' if v.is_believed else '不可信'}：去膨胀夏普比率（DSR）净收益为 {say(v.deflated)}，"
         f"超额为 {say(v.deflated_excess)}（两者均须达到 {v.threshold:.2f}）；"
         + (
             "以目前的超额，多长的记录都不足为证。"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,9 @@ from rotation_pipeline.cli.terminal import (
     settings_of,
 )
 
+if TYPE_CHECKING:
+    from rotation_pipeline.settings import Settings
+
 
 @app.command("verify-replay")
 def verify_replay_command(
@@ -43,7 +46,7 @@ def verify_replay_command(
     as_json: JsonOption = False,
 ) -> None:
     """Prove that nothing looks ahead: every table at t equals the one of a database cut at t. Example: rotation verify-replay --months 6"""
-    from rotation_pipeline.orchestration.replay import Comparison, spread, verify_leak_is_caught, verify_replay
+    from rotation_pipeline.orchestration.replay import EXEMPT, Comparison, spread, verify_leak_is_caught, verify_replay
 
     with recorded(settings_of(source, path, database=database)) as (warehouse, settings):
         sample = [item for item in warehouse.months("marts.backtest") if item >= settings.sample.first]
@@ -75,13 +78,20 @@ def verify_replay_command(
             "compared": len(comparisons),
             "different": len(broken),
             "leak_months_caught": sorted({f"{item.month:%Y-%m}" for item in caught}),
+            "not_replayed": EXEMPT,
             "tables": [
                 {"month": f"{item.month:%Y-%m}", "table": item.table, "rows": item.rows, "different": item.different}
                 for item in comparisons
             ],
         }
         sys.stdout.write(json.dumps(facts) + "\n")
-    elif leak:
+    else:
+        reasons: dict[str, list[str]] = {}
+        for name, why in EXEMPT.items():
+            reasons.setdefault(why, []).append(name)
+        for why, names in reasons.items():
+            out.print(f"  not replayed: {', '.join(names)} ({why})", highlight=False, soft_wrap=True)
+    if leak and not as_json:
         found = ", ".join(sorted({f"{item.month:%Y-%m}" for item in caught})) or "none"
         out.print(
             f"{'[green]✓[/]' if caught else '[red]✗[/]'} a stage with smoothed regimes looks ahead and is caught in: {found}",
@@ -97,6 +107,11 @@ app.add_typer(study, name="study")
 
 CHEAP = ("zero", "historical_mean", "factor_momentum", "regime_mean", "pooled_ridge")
 """Experts of the recovery study's default size."""
+RECOVERY_SHOWN = (
+    "years", "strength", "markets", "claimed", "significant", "mean_difference", "standard_error",
+    "mean_balanced_accuracy",
+)  # fmt: skip
+"""Columns of the recovery study's table on a terminal."""
 
 
 @study.command("recovery")
@@ -124,14 +139,8 @@ def study_recovery(
     """Is planted rotation found, and nothing where nothing is? Resumes. Example: rotation study recovery --seeds 20"""
     from rotation_pipeline.orchestration.study import Trial, cpu_minutes, run_study, summarise
     from rotation_pipeline.orchestration.study_recovery_page import write_recovery
-    from rotation_pipeline.settings import load_settings
 
-    given = overrides(None, None, None, None, None, pairs)
-    size: dict[str, Any] = {"refit_every": 12} if full else {"experts": CHEAP}
-    given["forecasts"] = {**size, **given.get("forecasts", {})}
-    given["network"] = {"seeds": 2, "workers": 1, **given.get("network", {})}
-    given["regimes"] = {"detectors": ("hmm",), **given.get("regimes", {})}
-    settings = load_settings(**given)
+    settings = _recovery_settings(full, pairs)
     strengths, count = strength or [0.0, 0.25, 0.5, 1.0], seeds or 40
     lengths = years or ([5, 10, 20, 40] if full else [5, 10, 20])
 
@@ -166,19 +175,21 @@ def study_recovery(
     if as_json:
         sys.stdout.write(json.dumps({"cells": rows, "cpu_minutes": cpu_minutes(trials)}) + "\n")
     else:
-        shown = (
-            "years",
-            "strength",
-            "markets",
-            "claimed",
-            "significant",
-            "mean_difference",
-            "standard_error",
-            "mean_balanced_accuracy",
-        )
-        out.print(rich_table([{name: f"{row[name]:.3g}" for name in shown} for row in rows]))
+        out.print(rich_table([{name: f"{row[name]:.3g}" for name in RECOVERY_SHOWN} for row in rows]))
         for item in written:
             out.print(str(item), highlight=False, soft_wrap=True)
+
+
+def _recovery_settings(full: bool, pairs: Sequence[str] | None) -> Settings:
+    """Settings of a recovery study: cheap experts, or networks of few seeds refitted once a year, unless ``pairs`` say else."""
+    from rotation_pipeline.settings import load_settings
+
+    given = overrides(None, None, None, None, None, pairs)
+    size: dict[str, Any] = {"refit_every": 12} if full else {"experts": CHEAP}
+    given["forecasts"] = {**size, **given.get("forecasts", {})}
+    given["network"] = {"seeds": 2, "workers": 1, **given.get("network", {})}
+    given["regimes"] = {"detectors": ("hmm",), **given.get("regimes", {})}
+    return load_settings(**given)
 
 
 @study.command("sensitivity")
@@ -186,9 +197,7 @@ def study_sensitivity(
     axis: Annotated[
         list[str] | None, typer.Option("--axis", help="Only this axis; may be repeated. By default all.")
     ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Compute axes that run the whole chain anew even if they are stored.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Compute cells anew even if they are stored.")] = False,
     page: Annotated[
         Path | None, typer.Option("--page", help="Markdown page whose section of this market is written.")
     ] = None,
@@ -197,17 +206,23 @@ def study_sensitivity(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What if one choice had been another? Over a finished database; counts as trials. Example: rotation study sensitivity --axis cost"""
+    """What if one choice had been another? Over a finished database; counts as trials. Each cell is stored when it is done, and an
+    interrupted study goes on where it was. Example: rotation study sensitivity --axis cost"""
     from rotation_pipeline.backtest.sensitivity import standing
     from rotation_pipeline.backtest.tables import AXES
+    from rotation_pipeline.orchestration.reports import last_month
+    from rotation_pipeline.orchestration.sensitivity_grid import stored_unvaried
     from rotation_pipeline.orchestration.study_pages import write_sensitivity
     from rotation_pipeline.orchestration.study_sensitivity import Result, run_study
+    from rotation_pipeline.reporting.sensitivity import unvaried_axes
+    from rotation_pipeline.reporting.words import Words
 
     unknown = sorted(set(axis or ()) - set(AXES))
     if unknown:
         raise typer.BadParameter(f"--axis {unknown[0]}: axes are {', '.join(AXES)}")
     with recorded(settings_of(source, path, database=database)) as (warehouse, settings):
         kind = warehouse.latest_run()["source_kind"]
+        left = stored_unvaried(warehouse, settings, last_month(warehouse))
 
     def listen(result: Result, done: int, total: int) -> None:
         if not as_json:
@@ -223,12 +238,20 @@ def study_sensitivity(
     written: list[Path] = []
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)
-        words = ["rotation study sensitivity", *(f"--axis {item}" for item in axis or ())]
+        run = [item for item in AXES if item in set(cells["axis"])]
+        whole = set(run) == set(AXES) - {one.axis for one in left if not one.partly}
+        words = ["rotation study sensitivity", *(() if whole else (f"--axis {item}" for item in run))]
         words += [] if settings.source.name == "simulated" else [f"--source {settings.source.name}", "--path FOLDER"]
-        written = write_sensitivity(page, cells, settings, kind, " ".join([*words, f"--page {page}"]))
+        words += [] if database is None else ["--database FILE"]
+        written = write_sensitivity(page, cells, settings, kind, " ".join([*words, f"--page {page}"]), left)
     rows = json.loads(str(cells.drop(columns="month").to_json(orient="records")))
     if as_json:
-        facts = {"standing": found.__dict__, "cells": rows, "pages": [str(item) for item in written]}
+        facts = {
+            "standing": found.__dict__,
+            "cells": rows,
+            "left_out": [asdict(one) for one in left],
+            "pages": [str(item) for item in written],
+        }
         sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
         return
     shown = ("axis", "value", "sharpe", "baseline_sharpe", "difference", "low", "high", "active_share", "turnover")
@@ -248,6 +271,8 @@ def study_sensitivity(
         highlight=False,
         soft_wrap=True,
     )
+    if left:
+        out.print(unvaried_axes(left, Words("en")), highlight=False, soft_wrap=True)
     for item in written:
         out.print(str(item), highlight=False, soft_wrap=True)
 
@@ -260,15 +285,19 @@ def study_regimes(
     as_json: JsonOption = False,
 ) -> None:
     """How well are known two-state regimes found? Minutes. Example: rotation study regimes --paths 200"""
-    from rotation_pipeline.orchestration.study_regimes import markdown, run_study
+    from rotation_pipeline.orchestration.study_regimes import markdown, run_published, run_study
+    from rotation_pipeline.regimes.published import published
 
     def listen(length: int) -> None:
         if not as_json:
             err.print(f"{paths} paths of {length} days", markup=False, highlight=False)
 
     scores = run_study(paths, seed, listen=listen)
+    reruns = run_published(
+        paths, seed, listen=lambda days: None if as_json else err.print(f"published protocol, {days} days")
+    )
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(markdown(scores, f"rotation study regimes --paths {paths} --seed {seed}"), encoding="utf-8")
+    page.write_text(markdown(scores, reruns, f"rotation study regimes --paths {paths} --seed {seed}"), encoding="utf-8")
     rows = [item.__dict__ for item in scores]
     if as_json:
         sys.stdout.write(json.dumps(rows) + "\n")
@@ -277,6 +306,20 @@ def study_regimes(
         out.print(
             rich_table(
                 [{name: row[name] if name == "method" else f"{row[name]:.3g}" for name in shown} for row in rows]
+            )
+        )
+        figures = [(item, published(item.row, item.days)) for item in reruns]
+        out.print(
+            rich_table(
+                [
+                    {
+                        "days": item.days,
+                        "published protocol": item.row,
+                        "published": "" if figure is None else f"{figure.balanced_accuracy:.3f}",
+                        "here": f"{item.balanced_accuracy:.3f} ± {item.standard_error:.3f}",
+                    }
+                    for item, figure in figures
+                ]
             )
         )
         out.print(str(page))

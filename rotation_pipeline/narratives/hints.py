@@ -11,6 +11,7 @@ side of their premium.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -70,6 +71,11 @@ def _defensive_change(now: Snapshot, options: NarrativeOptions, sign: int) -> bo
     return any(sign * now.changes.get(style, 0.0) >= options.change_points for style in DEFENSIVE)
 
 
+def _defensive_net(now: Snapshot) -> float:
+    """Change of both defensive styles together (percentage points): one raised at the other's cost is no move to defence or away."""
+    return math.fsum(now.changes.get(style, 0.0) for style in DEFENSIVE)
+
+
 def _raised_above_equal(now: Snapshot, options: NarrativeOptions, style: str) -> bool:
     """Raised, and above equal weight after it by what weights called equal may differ: bringing a weight back is no tilt to it."""
     tilt = now.tilts.get(style, 0.0) > 100.0 * options.equal_weight_active_share
@@ -99,14 +105,15 @@ def trend_faded(now: Snapshot, options: NarrativeOptions) -> bool:
 
 
 def turning_defensive(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Value or low volatility is raised above equal while the index is in drawdown."""
+    """Value or low volatility is raised above equal, and both together are raised, while the index is in drawdown."""
     raised = any(_raised_above_equal(now, options, style) for style in DEFENSIVE)
-    return raised and _in_drawdown(now, options) and not _is_equal(now, options)
+    more = _defensive_net(now) >= options.change_points
+    return raised and more and _in_drawdown(now, options) and not _is_equal(now, options)
 
 
 def leaving_defence(now: Snapshot, options: NarrativeOptions) -> bool:
-    """Value or low volatility is cut, neither is raised, while the index trends up; not where all weights are equal again."""
-    left = _defensive_change(now, options, -1) and not _defensive_change(now, options, 1)
+    """Value or low volatility is cut, and both together are cut, while the index trends up; not where all weights are equal again."""
+    left = _defensive_change(now, options, -1) and _defensive_net(now) <= -options.change_points
     return left and _has_trend(now, options, 1) and not _is_equal(now, options)
 
 

@@ -98,6 +98,7 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
     """
     from rotation_pipeline.backtest.verdict import verdict
     from rotation_pipeline.orchestration.freshness import run_of_results
+    from rotation_pipeline.orchestration.sensitivity_grid import stored_unvaried
     from rotation_pipeline.orchestration.study_sensitivity import stored_cells
     from rotation_pipeline.reporting.data import ReportData
 
@@ -117,6 +118,7 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
     latest = run_of_results(warehouse, last)
     stamp = timestamp(last)
     shown = settings.model_dump(mode="json", exclude={"database", "output"})
+    cells = stored_cells(warehouse, settings, last)
     shown["sample"]["end"] = f"{last:%Y-%m}"  # the report's sample ends with its month, however far the settings ask
     return ReportData(
         source_kind=latest["source_kind"],
@@ -135,7 +137,8 @@ def load_report_data(warehouse: Warehouse, settings: Settings, month: date | Non
         ),
         settings=shown,
         versions={**latest["packages"], "rotation-pipeline": latest["code_version"]},
-        sensitivity=stored_cells(warehouse, settings, last),
+        sensitivity=cells,
+        unvaried=() if cells.empty else stored_unvaried(warehouse, settings, last),
         **frames,
     )
 

@@ -100,8 +100,22 @@ def _size(found: Sequence[Summary]) -> list[str]:
     ]
 
 
+def _missed(found: Sequence[Summary]) -> list[str]:
+    """What a verdict other than *beats* is worth, from the most that was planted and the longest sample."""
+    most = max(found, key=lambda item: (item.strength, item.years))
+    if most.strength == 0.0:
+        return []
+    told = (
+        f"At strength {most.strength:g}, after {most.years} years, the verdict claims the planted edge in {most.claimed} of "
+        f"{most.markets} markets, the interval alone in {most.significant}."
+    )
+    rarely = " That the verdict claims none is therefore little evidence that there is none: it errs on that side."
+    return [told + (rarely if 2 * most.claimed < most.markets else ""), ""]
+
+
 def _power(found: Sequence[Summary]) -> list[str]:
     lines = [
+        *_missed(found),
         f"![{TITLE}](images/{PICTURE})",
         "",
         "Balanced accuracy is that of the filtered monthly regime labels against the simulated truth (chance is 0.33).",

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 import pandas as pd
 
+from rotation_pipeline.backtest.sensitivity import Unvaried
 from rotation_pipeline.factors.styles import STYLES
 from rotation_pipeline.reporting.frames import chosen, floats, labels, number, where
 
@@ -41,7 +42,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "facts": ("month", "fact_id", "kind", "subject", "measure", "value", "label", "unit", "precision", "as_of", "source_column", "source_month"),
     "quarantine": ("month", "table_name", "rule", "severity"),
     "ingestions": ("month", "source", "table_name", "rows", "quarantined", "warnings", "source_version"),
-    "trials": ("month", "trial_id", "strategy", "configuration", "months", "sharpe"),
+    "trials": ("month", "trial_id", "kind", "strategy", "configuration", "months", "sharpe", "information_ratio"),
     "attribution": ("month", "strategy", "effect", "style", "regime", "value"),
     "decay": ("month", "factor", "horizon", "rank_ic"),
     "stock_measures": ("month", "strategy", "portfolio", "measure", "value", "low", "high", "months"),
@@ -145,6 +146,8 @@ class ReportData:
     )
     sensitivity: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=pd.Index(REQUIRED["sensitivity"])))
     """Cells of a sensitivity study of these very results; no rows where there was none."""
+    unvaried: tuple[Unvaried, ...] = ()
+    """Axes such a study does not vary, or not wholly, because it would change nothing."""
     quarters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=pd.Index(REQUIRED["quarters"])))
     """Texts of whole quarters, by their last month; ``narratives`` and ``facts`` are those of months."""
     _histories: dict[str, pd.DataFrame] = field(init=False, repr=False, default_factory=dict[str, pd.DataFrame])
@@ -193,12 +196,25 @@ class ReportData:
         return self._measures
 
     def strategies(self) -> list[str]:
-        """Books with a backtest, the headline first, then by role in the order the report shows them."""
+        """Books with a backtest, the headline first, then by role in the order the report shows them.
+
+        Left out: a style alone that has no figures, whose returns stand as 0 and are none.
+        """
         rows = self.history("backtest").drop_duplicates("strategy")
+        absent = {f"only_{style}" for style in self.absent_styles()}
+        rows = chosen(rows, np.array([name not in absent for name in labels(rows, "strategy")], dtype=bool))
         order = {"strategy": 0, "alternative": 1, "baseline": 2, "index": 3, "upper_bound": 4}
         known = list(zip(labels(rows, "strategy"), labels(rows, "role"), strict=True))
         ranked = sorted(enumerate(known), key=lambda item: (order.get(item[1][1], 5), _book_rank(item[1][0]), item[0]))
         return [strategy for _, (strategy, _) in ranked]
+
+    def absent_styles(self) -> list[str]:
+        """Styles without a long-short return in any month up to the report's; none where nothing of any is stored."""
+        rows = self.history("longshort")
+        if rows.empty:
+            return []
+        known = set(labels(chosen(rows, ~np.isnan(floats(rows, "long_short"))), "factor"))
+        return [style for style in STYLES if style not in known]
 
     def roles(self) -> dict[str, str]:
         """Role of each book: strategy, alternative, baseline, index or upper_bound."""
@@ -219,13 +235,13 @@ class ReportData:
         )
 
     def trial_count(self) -> int:
-        """Configurations ever evaluated up to the report's month: the number the deflated Sharpe ratio was deflated by.
+        """Configurations ever evaluated up to the report's month, those among them that count as no trial included.
 
         Ways of trading them as stocks are no further configurations of the books judged here.
         """
         counted = [number(value) for value in self.latest("significance")["trials"]]
         trials = self.history("trials")
-        own = where(trials, kind=("book", "cell")) if "kind" in trials else trials
+        own = where(trials, kind=("book", "cell"))
         stored = int(own["trial_id"].nunique())
         return max([stored, *(int(value) for value in counted if value is not None)])
 

@@ -149,14 +149,14 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "table.stock_significance": ("How sure: the stock-level books", "股票层面的显著性"),
     "table.stock_significance.how": (
-        "Each book of the rotation's weights against equal weight traded as the same portfolio, over {months} months. Every trial counts: "
-        "{trials} configurations of weights and ways of trading them as stocks. Deflated is the excess alone, because the net return of a long-only book is mostly "
+        "Each book of the rotation's weights against equal weight traded as the same portfolio, over {months} months. {trials} trials are "
+        "counted: configurations of weights and ways of trading them as stocks. Deflated is the excess alone, because the net return of a long-only book is mostly "
         "the market's; p is two-sided, adjusted over the portfolios.",
-        "轮动权重的每个组合对比以同样方式交易的等权，共 {months} 个月。计入全部试验：{trials} 种权重配置与股票交易方式。"
+        "轮动权重的每个组合对比以同样方式交易的等权，共 {months} 个月。计入 {trials} 次试验：权重配置与股票交易方式。"
         "只对超额做去膨胀，因为纯多头的净收益主要来自市场；p 值为双侧，按组合数校正。",
     ),
     "trial.cell": ("grid cell", "网格单元"),
-    "trial.stock_book": ("as stocks", "股票层面"),
+    "trial.stock_book": ("as stocks: {portfolio}", "股票层面：{portfolio}"),
     "stock.book": ("{portfolio}, {strategy}", "{portfolio}，{strategy}"),
     "stock.long_only": ("Top group", "首组多头"),
     "stock.long_short": ("Long less short group", "首组减末组"),
@@ -220,8 +220,9 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "table.trials": ("Configurations ever evaluated", "评估过的全部配置"),
     "table.trials.how": (
-        "The deflated Sharpe ratio counts them all; Sharpe ratios here are per month, net.",
-        "去膨胀夏普比率计入全部配置；此处夏普为月度、净值。",
+        "The deflated Sharpe ratio counts those marked yes: equal weight under another name could not have been chosen for being "
+        "better, and the same results twice are one trial. Sharpe ratios here are per month, net.",
+        "去膨胀夏普比率计入标为“计入”者：始终等同等权的组合不可能因更优而被选中，结果完全相同的只算一次。此处夏普为月度、净值。",
     ),
     "table.settings": ("Settings", "设置"),
     "table.settings.how": ("Every tunable of the run, seeds included.", "本次运行的全部参数，含随机种子。"),
@@ -443,6 +444,26 @@ PHRASES: dict[str, tuple[str, str]] = {
     "sensitivity.one_session": ("one session", "一个交易日"),
     "sensitivity.one_month": ("one month", "一个月"),
     "sensitivity.no_lag": ("none", "无"),
+    "sensitivity.idle.no_score": (
+        "The score is not varied: the book in use has none.",
+        "得分未改动：当前组合不用得分。",
+    ),
+    "sensitivity.idle.no_forecast": (
+        "A lag of one month does not apply: the book in use reads no forecast.",
+        "滞后一个月不适用：当前组合不用预测。",
+    ),
+    "sensitivity.idle.one_index": (
+        "The universe is not varied: no other index with members and levels is stored.",
+        "股票池未改动：未存其他指数的成分与点位。",
+    ),
+    "sensitivity.idle.short_sample": (
+        "The first month is not varied: a start two years later would leave fewer than {months} months.",
+        "起始月未改动：晚两年开始将不足 {months} 个月。",
+    ),
+    "sensitivity.idle.planned_cost": (
+        "The cost varied is that charged; the book in use plans with allocation.cost_bp = {planned}, another one, and goes on doing so.",
+        "改动的是实际收取的成本；当前组合按另一数值 allocation.cost_bp = {planned} 作计划，保持不变。",
+    ),
     "head.axis": ("Changed", "改动"),
     "head.net_sharpe": ("Sharpe, net", "净夏普"),
     "head.equal_weight_sharpe": ("Equal weight", "等权"),

@@ -29,6 +29,7 @@ from rotation_pipeline.reporting.formats import month_text
 from rotation_pipeline.reporting.frames import where
 from rotation_pipeline.reporting.palette import DARK
 from rotation_pipeline.reporting.stock_level import stock_level, stock_significance
+from rotation_pipeline.reporting.trials import trials
 from rotation_pipeline.reporting.words import Words
 
 BUNDLE = "plotly-cartesian.min.js"
@@ -102,7 +103,7 @@ def sections(data: ReportData, words: Words) -> list[Section]:
             [
                 Table(sheets.settings(data, words)),
                 Table(sheets.versions(data, words)),
-                table(data, words, sheets.trials, "trials"),
+                table(data, words, trials, "trials"),
             ],
         ),
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rotation_pipeline.backtest.sensitivity import standing
+from collections.abc import Iterable
+
+from rotation_pipeline.backtest.sensitivity import IN_USE, Unvaried, standing
 from rotation_pipeline.reporting.data import Measure, ReportData
 from rotation_pipeline.reporting.formats import count, interval, percent, plain
 from rotation_pipeline.reporting.frames import number, records
@@ -25,6 +27,8 @@ HEADS = (
 
 def cell_value(axis: str, value: str, words: Words) -> str:
     """A cell's value in the page's language."""
+    if value == IN_USE:
+        return words("sensitivity.default")
     return words(f"sensitivity.{LAGS[value]}") if axis == "lag" and value in LAGS else value
 
 
@@ -47,10 +51,20 @@ def sensitivity(data: ReportData, words: Words) -> Sheet:
     return Sheet("sensitivity", words("table.sensitivity"), explanation(data, words), heads, cells, marked=marked)
 
 
+def unvaried_axes(unvaried: Iterable[Unvaried], words: Words) -> str:
+    """Why axes are not varied, or not wholly; nothing where all are."""
+    return _joined((words(f"sensitivity.idle.{one.reason}", **one.values) for one in unvaried), words)
+
+
+def _joined(sentences: Iterable[str], words: Words) -> str:
+    return (" " if words.language == "en" else "").join(sentence for sentence in sentences if sentence)
+
+
 def explanation(data: ReportData, words: Words) -> str:
-    """Rank of the settings in use and spread of the differences, in words."""
+    """Rank of the settings in use and spread of the differences, in words, and what was not varied."""
     where = standing(data.latest("sensitivity"))
-    return words(
+    told = words(
         "table.sensitivity.how", cells=where.cells, rank=where.rank, positive=where.positive, significant=where.significant,
         worse=where.worse, smallest=plain(where.smallest, 3), median=plain(where.median, 3), largest=plain(where.largest, 3),
     )  # fmt: skip
+    return _joined((told, unvaried_axes(data.unvaried, words)), words)

@@ -397,33 +397,6 @@ def ingestions(data: ReportData, words: Words) -> Sheet:
     return Sheet("ingestions", words("table.ingestions"), words("table.ingestions.how"), heads, cells)
 
 
-def _trial_kind(kind: object, words: Words) -> str:
-    """What a trial is, where it is no book of the factor-level backtest."""
-    return words(f"trial.{kind}") if kind in ("cell", "stock_book") else ""
-
-
-def trials(data: ReportData, words: Words) -> Sheet:
-    """Every configuration ever evaluated, at its last evaluation."""
-    rows = data.history("trials").drop_duplicates("trial_id", keep="last").sort_values(["strategy", "trial_id"])
-    heads = [Head(words(f"head.{key}"), numeric=False) for key in ("trial", "book")]
-    heads += [
-        Head(words("head.months")),
-        Head(words("head.sharpe_month")),
-        Head(words("head.configuration"), numeric=False),
-    ]
-    cells = [
-        [
-            Cell(str(row["trial_id"])[:12]),
-            Cell(words.named("book", str(row["strategy"])), _trial_kind(row.get("kind"), words)),
-            Cell(count(row["months"])),
-            Cell(plain(row["sharpe"], 3)),
-            Cell(str(row["configuration"])),
-        ]
-        for row in records(rows)
-    ]
-    return Sheet("trials", words("table.trials"), words("table.trials.how"), heads, cells, folded=True)
-
-
 def settings(data: ReportData, words: Words) -> Sheet:
     """Every tunable as a dotted path."""
     heads = [Head(words("head.setting"), numeric=False), Head(words("head.setting_value"), numeric=False)]

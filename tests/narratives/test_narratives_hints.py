@@ -75,6 +75,16 @@ def test_a_style_raised_but_still_below_equal_is_no_tilt_to_it() -> None:
         assert not RULES[name](replace(holds, tilts={}), OPTIONS)
 
 
+def test_one_defensive_style_at_the_cost_of_the_other_is_no_move_to_defence_or_away() -> None:
+    holds, _ = CASES["turning_defensive"]
+    assert RULES["turning_defensive"](replace(holds, changes={"VOL": 4.0, "VAL": -2.0}), OPTIONS)
+    assert not RULES["turning_defensive"](replace(holds, changes={"VOL": 4.0, "VAL": -5.0}), OPTIONS)
+    assert not RULES["turning_defensive"](replace(holds, changes={"VOL": 2.0, "VAL": -0.1}), OPTIONS)
+    holds, _ = CASES["leaving_defence"]
+    assert RULES["leaving_defence"](replace(holds, changes={"VAL": -5.0, "VOL": 2.5}), OPTIONS)
+    assert not RULES["leaving_defence"](replace(holds, changes={"VAL": -2.5, "VOL": 1.0}), OPTIONS)
+
+
 def test_the_first_month_is_not_left_to_drift() -> None:
     """Its turnover is 0 because there is nothing to trade from."""
     assert RULES["left_to_drift"](Snapshot(turnover=0.0), OPTIONS) is False

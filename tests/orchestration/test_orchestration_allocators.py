@@ -12,9 +12,11 @@ import pytest
 from cli_project import CONFIG, Project
 
 from rotation_pipeline.allocation.tables import ALTERNATIVES, BASELINES
+from rotation_pipeline.backtest.counting import counted, latest_until, read_trials
 from rotation_pipeline.orchestration.graph import stage_named
 from rotation_pipeline.orchestration.replay import verify_replay
 from rotation_pipeline.orchestration.runner import run_graph
+from rotation_pipeline.orchestration.stages import timestamp, to_pandas
 from rotation_pipeline.settings import Settings, load_settings
 from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
@@ -73,10 +75,16 @@ def test_every_configuration_is_counted_once_with_its_kind(stored: Warehouse, se
     assert {"nested", "selection"} <= groups["rotation"]
     traded = [json.loads(text)["configuration"] for text in everything.filter(kind="stock_book")["configuration"]]
     assert {one["portfolio"] for one in traded if "enhanced" in one["stock_level"]} == {"index_enhanced"}
+    latest = latest_until(
+        read_trials(to_pandas(stored.read("marts.trials", last=settings.sample.last))), timestamp(settings.sample.last)
+    )
+    assert len(latest) == everything.height
+    of_weights = counted([one for one in latest if one.kind != "stock_book"])
+    assert {one.strategy for one in of_weights} == {"rotation", *ALTERNATIVES} - {"softmax_network"}, "no network spoke"
     trials = stored.read("marts.significance", first=settings.sample.last)["trials"].drop_nulls().unique().to_list()
-    assert trials == [everything.filter(pl.col("kind") != "stock_book").height]
+    assert trials == [len(of_weights)]
     both = stored.read("marts.stock_significance", first=settings.sample.last)["trials"].drop_nulls().unique().to_list()
-    assert both == [everything.height]
+    assert both == [len(counted(latest))]
 
 
 def test_the_chosen_cells_set_the_weights_from_the_third_month_on(stored: Warehouse) -> None:

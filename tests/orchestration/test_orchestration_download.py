@@ -8,9 +8,11 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 from conftest import small_settings
 
+from rotation_pipeline.orchestration import reconcile as reconciling
 from rotation_pipeline.orchestration.runner import download, run_graph
 from rotation_pipeline.sources.base import Downloads
 from rotation_pipeline.sources.simulated import SimulatedSource
@@ -54,6 +56,27 @@ def test_another_process_may_write_while_a_vendor_delivers(tmp_path: Path) -> No
     told: list[str] = []
     download(settings, source, MONTHS, lambda _done, _total, text: told.append(text))
     assert told == ["one"]
+
+
+def test_a_database_may_be_written_while_the_other_side_of_a_reconciliation_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = small_settings(tmp_path)
+    source = Slow(settings.simulation)
+    with open_warehouse(settings.database_path, threads=2) as warehouse:
+        run_graph(warehouse, settings, MONTHS, only=["raw_market_data"], source=source)
+    monkeypatch.setattr(reconciling, "make_source", lambda _settings: source)
+    source.database, source.looked = settings.database_path, 0
+    told: list[str] = []
+    with (
+        reconciling.side(str(settings.database_path), settings) as left,
+        reconciling.side("simulated", settings) as right,
+    ):
+        found = reconciling.reconcile(
+            left, right, settings, MONTHS, fetching=lambda _done, _total, text: told.append(text)
+        )
+    assert found.rows.filter(pl.col("table") == "daily_bars")["a"][0] > 0
+    assert (source.looked, told) == (1, ["one"])
 
 
 def test_nothing_is_downloaded_for_a_database_of_another_source(tmp_path: Path) -> None:

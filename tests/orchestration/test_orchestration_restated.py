@@ -389,6 +389,8 @@ def test_look_back_and_chains_decide_which_months(settings: Settings, copy: Ware
     assert (stage.reach(settings), stage.looks_back("raw.daily_bars", settings)) == (None, 0)
     assert stage.looks_back("raw.listings", settings) == 0
     assert stage_named("stock_snapshot").looks_back("raw.dividends", settings) == 13
+    assert stage_named("stock_snapshot").looks_back("raw.listings", settings) == 13
+    assert stage_named("fundamentals_as_of").looks_back("raw.listings", settings) == 31
     assert stage_named("stock_snapshot").looks_back("raw.daily_bars", settings) == 0
 
 

@@ -182,8 +182,21 @@ def test_a_size_above_nominal_is_said_in_bold(tmp_path: Path) -> None:
     found = summarise(honest)
     assert [(item.strength, item.claimed, item.significant) for item in found] == [(0.0, 0, 0), (1.0, 20, 20)]
     page, picture = write_recovery(tmp_path / "docs.md", honest, settings, "rotation study recovery")
-    assert "at most the nominal one within Monte Carlo error" in page.read_text(encoding="utf-8")
+    said = page.read_text(encoding="utf-8")
+    assert "at most the nominal one within Monte Carlo error" in said
+    assert "the planted edge in 20 of 20 markets" in said
+    assert "little evidence" not in said
     assert "5 years, strength 1" in picture.read_text(encoding="utf-8")
     flattering = [trial(0.0, seed, 5, low=0.1 if seed < 4 else -0.1) for seed in range(20)]
     write_recovery(page, flattering, settings, "rotation study recovery")
     assert "**the nominal rate is exceeded** at 5 years" in page.read_text(encoding="utf-8")
+    weak = [trial(0.0, seed, 5) for seed in range(20)] + [
+        trial(0.5, s, 5, low=0.1 if s < 3 else -0.1) for s in range(20)
+    ]
+    write_recovery(page, weak, settings, "rotation study recovery")
+    said = page.read_text(encoding="utf-8")
+    assert (
+        "At strength 0.5, after 5 years, the verdict claims the planted edge in 0 of 20 markets, the interval alone in 3"
+        in said
+    )
+    assert "little evidence that there is none" in said

@@ -330,10 +330,22 @@ def ingestions_frame(random: np.random.Generator, stamps: pd.DatetimeIndex, sour
 
 def trials_frame(last: pd.Timestamp) -> pd.DataFrame:
     rows = [
-        (last, f"{place}a1b2c3d4e5f60718", strategy, json.dumps({"temperature": 1.0, "inertia": 0.5}), 59, 0.12)
+        (
+            last,
+            f"{place}a1b2c3d4e5f60718",
+            "book",
+            strategy,
+            json.dumps({"temperature": 1.0, "inertia": 0.5}),
+            59,
+            0.12,
+            0.01 * place,
+        )
         for place, strategy in enumerate(("rotation", "softmax_mixture", "softmax_network"))
     ]
-    return pd.DataFrame(rows, columns=["month", "trial_id", "strategy", "configuration", "months", "sharpe"])
+    return pd.DataFrame(
+        rows,
+        columns=["month", "trial_id", "kind", "strategy", "configuration", "months", "sharpe", "information_ratio"],
+    )
 
 
 def attribution_frame(

@@ -11,7 +11,7 @@ excess contains the dividends received.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from rotation_pipeline.allocation.frames import MissingMonthError, as_month, numbers, rows_where
+from rotation_pipeline.allocation.frames import MissingMonthError, as_month
+from rotation_pipeline.backtest.counting import Tried, counted, latest_until, read_trials, spread
 from rotation_pipeline.backtest.methods import method_text
 from rotation_pipeline.backtest.options import BacktestOptions
 from rotation_pipeline.backtest.resampling import stationary_months
@@ -60,13 +61,23 @@ def monthly_net(daily: pl.DataFrame) -> dict[tuple[str, str], tuple[tuple[pd.Tim
 
 
 def stock_trials(daily: pl.DataFrame, configurations: Mapping[str, Mapping[str, Any]]) -> list[Evaluated]:
-    """The strategy's books as configurations evaluated; ``configurations``: per portfolio everything that shapes it."""
+    """The strategy's books as configurations evaluated; ``configurations``: per portfolio everything that shapes it.
+
+    MissingMonthError where a book and equal weight traded in the same way have other months.
+    """
     net = monthly_net(daily)
-    return [
-        Evaluated(STOCK_BOOK, strategy, configurations[portfolio], months, returns, net[COMPARED_WITH, portfolio][1])
-        for (strategy, portfolio), (months, returns) in sorted(net.items())
-        if strategy != COMPARED_WITH
-    ]
+    found: list[Evaluated] = []
+    for (strategy, portfolio), (months, returns) in sorted(net.items()):
+        if strategy == COMPARED_WITH:
+            continue
+        theirs, benchmark = net.get((COMPARED_WITH, portfolio), ((), np.empty(0)))
+        if theirs != months:
+            raise MissingMonthError(
+                f"marts.stock_backtest has other months of {strategy} than of {COMPARED_WITH} as {portfolio}: materialise it from "
+                "its first month on"
+            )
+        found.append(Evaluated(STOCK_BOOK, strategy, configurations[portfolio], months, returns, benchmark))
+    return found
 
 
 def stock_significance(
@@ -85,12 +96,13 @@ def stock_significance(
     net = monthly_net(daily)
     market = {as_month(month): value for month, value in zip(index_returns["month"], index_returns["ret"], strict=True)}
     portfolios = sorted(portfolio for strategy, portfolio in net if strategy == JUDGED)
+    tried = read_trials(trials)
     found: list[tuple[object, ...]] = []
     for month in sorted({as_month(month) for month in months}):
-        number, variance = _counted(trials, month)
+        considered = counted(latest_until(tried, month))
         rows: list[tuple[str, Statistic]] = []
         for portfolio in portfolios:
-            known = _known(net, portfolio, market, month, number, variance, options)
+            known = _known(net, portfolio, market, month, considered, options)
             rows += [(portfolio, row) for row in _statistics(known, portfolio)]
         tests = [(p, row) for p, row in rows if row.name == "sharpe_difference_bootstrap"]
         adjusted = benjamini_hochberg(np.array([row.p_value for _, row in tests]))
@@ -122,8 +134,7 @@ def _known(
     portfolio: str,
     market: Mapping[pd.Timestamp, float | None],
     month: pd.Timestamp,
-    number: int,
-    variance: float,
+    trials: Sequence[Tried],
     options: BacktestOptions,
 ) -> Known:
     """The book, its yardstick and the index up to ``month``; months drawn as for the factor-level books."""
@@ -144,25 +155,15 @@ def _known(
     random = generator((options.seed, month.year, month.month, BLOCK_TAG))
     starts = random.integers(0, count, size=(options.resamples, count // block), dtype=np.int64)
     return Known(
-        (JUDGED, COMPARED_WITH, INDEX), (JUDGED,), np.column_stack(columns), number, 0.0, variance, starts, block,
+        (JUDGED, COMPARED_WITH, INDEX), (JUDGED,), np.column_stack(columns), max(len(trials), 1), 0.0, _variance(trials, count), starts, block,
         stationary_months(count, month, options), options,
     )  # fmt: skip
 
 
-def _counted(trials: pd.DataFrame, month: pd.Timestamp) -> tuple[int, float]:
-    """All trials up to ``month``, and the sample variance of the latest information ratios of the stock-level ones.
-
-    NaN below two of them: nothing then says how far worthless trials lie apart, and a ratio deflated by 0 is not deflated.
-    """
-    past = pd.DataFrame(trials[trials["month"] <= month])
-    known = past.sort_values(["month", "trial_id"]).drop_duplicates("trial_id", keep="last").sort_values("trial_id")
-    if known.empty:
-        raise MissingMonthError(
-            f"marts.trials has no rows up to {month:%Y-%m}: materialise the trials of that month first"
-        )
-    own = numbers(rows_where(known, "kind", STOCK_BOOK), "information_ratio")
-    own = own[~np.isnan(own)]
-    return len(known), float(own.var(ddof=1)) if own.size > 1 else math.nan
+def _variance(trials: Sequence[Tried], months: int) -> float:
+    """Variance of the information ratios of the stock-level trials over ``months`` months; NaN below two of them."""
+    own = [row for row in trials if row.kind == STOCK_BOOK]
+    return spread(own, months, "information_ratio") if len(own) > 1 else math.nan
 
 
 def _frame(rows: list[tuple[object, ...]]) -> pd.DataFrame:

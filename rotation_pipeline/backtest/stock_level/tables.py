@@ -214,7 +214,7 @@ STOCK_SIGNIFICANCE = Table(
                 "trials",
                 "INTEGER",
                 "count",
-                "configurations ever evaluated at both levels, where the statistic needs it",
+                "trials counted at both levels, where the statistic needs it",
                 "not needed",
                 minimum=1.0,
             ),
