@@ -32,6 +32,10 @@ PARAMETERS = ("score_form", "risk_penalty", "temperature", "inertia", "tilt_scal
 """Columns of SELECTION that say what a cell is."""
 
 
+_ROUNDING = 1e-13
+"""Difference of monthly returns below which a book is equal weight: weights that sum to 1 are right to about 1e-16."""
+
+
 def canonical_json(configuration: Mapping[str, Any]) -> str:
     """JSON with sorted keys, no blanks and no NaN: equal configurations give equal text. TypeError or ValueError otherwise."""
     return json.dumps(configuration, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -106,6 +110,8 @@ def _ratios(one: Evaluated, count: int) -> tuple[float, float]:
     if count < 3:
         return math.nan, math.nan
     net, benchmark = np.array(one.net[:count]), np.array(one.benchmark[:count])
+    if np.abs(net - benchmark).max(initial=0.0) <= _ROUNDING:  # a ratio of rounding errors says nothing
+        return float(m.sharpe_ratio(net, 1.0)), math.nan
     return float(m.sharpe_ratio(net, 1.0)), float(m.information_ratio(net, benchmark, 1.0))
 
 

@@ -80,7 +80,7 @@ def test_every_configuration_is_counted_once_with_its_kind(stored: Warehouse, se
     )
     assert len(latest) == everything.height
     of_weights = counted([one for one in latest if one.kind != "stock_book"])
-    assert {one.strategy for one in of_weights} == {"rotation", *ALTERNATIVES} - {"softmax_network"}, "no network spoke"
+    assert {one.strategy for one in of_weights} == {"rotation", "softmax_mixture"}, "no other left equal weight"
     trials = stored.read("marts.significance", first=settings.sample.last)["trials"].drop_nulls().unique().to_list()
     assert trials == [len(of_weights)]
     both = stored.read("marts.stock_significance", first=settings.sample.last)["trials"].drop_nulls().unique().to_list()
