@@ -243,9 +243,9 @@ def run_study(
     """Compute the cells of ``axes`` over the database of ``settings``, storing each when it is done; all stored cells of these results.
 
     Cells that are stored already, by this code, are not computed again unless ``again``: a study that was interrupted goes on
-    where it was. At the end, and where it is interrupted, everything that counts trials is computed anew as of the last month, with those of the study, the
-    report among it. Raises :class:`StaleResults` where the stored results do not belong together, are of other code or were
-    changed meanwhile, and :class:`SettingsError` where no axis asked for changes anything.
+    where it was. At the end, and where it is interrupted, everything that counts trials is computed anew as of the last month,
+    with those of the study, the report among it. Raises :class:`StaleResults` where the stored results do not belong together,
+    are of other code or were changed meanwhile, and :class:`SettingsError` where no axis asked for changes anything.
     """
     source = make_source(settings)
     with _scratch(settings) as scratch:
