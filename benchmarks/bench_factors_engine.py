@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -31,7 +32,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import scoreboard
-from factor_exchange import PEERS, installed, make_exchange
+from factor_exchange import PEERS, exchange_folder, installed, make_exchange
 from harness import Contender, band, bandwidth, clock, compete, measured, ratios, report, table
 
 SCRIPT = Path(__file__).resolve()
@@ -242,20 +243,27 @@ def main() -> int:
     from factor_market import Size, make
 
     size = Size(arguments.assets, arguments.sessions)
+    if arguments.worker == "prepare":
+        make(Size(40, 800))
+        make(size)
+        make_panel(size)
+        if all(map(installed, ("qlib", "KunQuant"))):
+            make_exchange(size)
+        return 0
     if arguments.worker:
         worker(arguments.worker, size, arguments.out)
         return 0
-    make(Size(40, 800))
-    make(size)
-    make_panel(size)
+    sizes = ["--assets", str(size.assets), "--sessions", str(size.sessions)]
+    # by another process: a new program is held to have needed what its parent held when it began
+    subprocess.run([sys.executable, str(SCRIPT), "--worker", "prepare", *sizes], check=True)
     chosen = [c for c in contenders() if not arguments.only or c.name in ("ours", *arguments.only)]
     if any(c.name == "kunquant" for c in chosen) and all(c.name != "kernel" for c in chosen):
         chosen.append(next(c for c in contenders() if c.name == "kernel"))
     out = Path(tempfile.mkdtemp(prefix="bench-factors-"))
     try:
-        shared = ["--assets", str(size.assets), "--sessions", str(size.sessions), "--out", str(out)]
+        shared = [*sizes, "--out", str(out)]
         if any(c.name in APART and not c.absent for c in chosen):
-            shared += ["--exchange", str(make_exchange(size))]
+            shared += ["--exchange", str(exchange_folder(size))]
         compete(SCRIPT, chosen, shared, arguments.rounds)
         present = {c.name: c for c in chosen if not c.absent}
         verdicts = {name: compare(name, size, out) for name in present if name in TOLERANCE}

@@ -32,6 +32,7 @@ from rotation_pipeline.factors.tables import EXPOSURES
 
 _STYLE_PLACE = np.array([SORTED_SERIES.index(name) for name in STYLES])
 _FACTOR_PLACE = np.array([SORTED_SERIES.index(name) for name in RAW_FACTOR_NAMES])
+_EVERY_PLACE = np.arange(len(SORTED_SERIES))
 _STYLE_OF = np.array([STYLES.index(factor.style) for factor in RAW_FACTORS])
 
 
@@ -88,16 +89,17 @@ def _score_factor(x: Floats, factor: RawFactor, section: _CrossSection, options:
 
 
 @njit(cache=True)
-def _style_means(scores: Floats, style: Ints, fewest: Floats) -> Floats:
-    """Mean of each name's present scores by style, NaN below ``fewest`` of them, shape (styles, n)."""
+def _style_means(scores: Floats, place: Ints, style: Ints, fewest: Floats) -> Floats:
+    """Mean of each name's present scores by style, NaN below ``fewest`` of them, shape (styles, n); ``place``: row of each
+    factor, ``style``: its style."""
     n, styles = scores.shape[1], fewest.size
     total, count = np.zeros((styles, n)), np.zeros((styles, n))
-    for f in range(scores.shape[0]):
-        s = style[f]
+    for f in range(place.size):
+        s, row = style[f], scores[place[f]]
         for i in range(n):
-            known = not np.isnan(scores[f, i])
+            known = not np.isnan(row[i])
             count[s, i] += known
-            total[s, i] += scores[f, i] if known else 0.0
+            total[s, i] += row[i] if known else 0.0
     for s in range(styles):
         for i in range(n):
             total[s, i] = total[s, i] / count[s, i] if count[s, i] >= fewest[s] else np.nan
@@ -109,7 +111,7 @@ class Scored:
     """One month's scores: the formation, what its factors were made from, and whom statistics were estimated on.
 
     Attributes:
-        raw_value: by :data:`~rotation_pipeline.factors.formation.SORTED_SERIES`, NaN for null and for styles, shape (16, n).
+        raw_value: by :data:`~rotation_pipeline.factors.styles.RAW_FACTORS`, NaN for null, shape (11, n).
         estimation: shape (n,).
     """
 
@@ -119,20 +121,19 @@ class Scored:
 
 
 def _scored(section: _CrossSection, options: FactorOptions) -> Scored:
-    factors = np.empty_like(section.raw)
-    for f, factor in enumerate(RAW_FACTORS):
-        factors[f] = float(factor.sign) * _score_factor(section.raw[f], factor, section, options)
-    own = np.bincount(_STYLE_OF, minlength=len(STYLES))
-    means = _style_means(factors, _STYLE_OF, np.maximum(options.style_min_share * own - 1e-9, 1.0))
     shape = (len(SORTED_SERIES), section.asset_key.size)
-    score, raw_value, covered = np.full(shape, np.nan), np.full(shape, np.nan), np.empty(shape, np.bool_)
+    score, covered = np.empty(shape), np.empty(shape, np.bool_)
+    for f, (factor, place) in enumerate(zip(RAW_FACTORS, _FACTOR_PLACE, strict=True)):
+        np.multiply(float(factor.sign), _score_factor(section.raw[f], factor, section, options), out=score[place])
+    own = np.bincount(_STYLE_OF, minlength=len(STYLES))
+    fewest = np.maximum(options.style_min_share * own - 1e-9, 1.0)
+    means = _style_means(score, _FACTOR_PLACE, _STYLE_OF, fewest)
     for s, place in enumerate(_STYLE_PLACE):
-        if np.count_nonzero(section.estimation & ~np.isnan(means[s])) >= options.min_factor_names:
-            score[place] = preprocess.standardise(means[s], section.estimation, 0.0)
-    score[_FACTOR_PLACE], raw_value[_FACTOR_PLACE] = factors, section.raw
+        enough = np.count_nonzero(section.estimation & ~np.isnan(means[s])) >= options.min_factor_names
+        score[place] = preprocess.standardise(means[s], section.estimation, 0.0) if enough else np.nan
     covered[_STYLE_PLACE], covered[_FACTOR_PLACE] = ~np.isnan(means), ~np.isnan(section.raw)
     formation = form(section.asset_key, score, covered, section.tradable, options.n_groups)
-    return Scored(formation, raw_value, section.estimation)
+    return Scored(formation, section.raw, section.estimation)
 
 
 def _sections(
@@ -188,13 +189,13 @@ def scores_by_month(
 
 
 @njit(cache=True)
-def _down(columns: NDArray[Any], out: NDArray[Any]) -> None:
-    """Columns (series, n) laid out as rows (n, series), a few lines of memory at a time."""
+def _down(columns: NDArray[Any], place: Ints, out: NDArray[Any]) -> None:
+    """Columns (series, n) laid out as rows (n, width), each series at its place, a few lines of memory at a time."""
     series, n = columns.shape
     for low in range(0, n, 64):
         for s in range(series):
             for i in range(low, min(low + 64, n)):
-                out[i, s] = columns[s, i]
+                out[i, place[s]] = columns[s, i]
 
 
 def exposure_rows(scored: Mapping[date, Scored]) -> pl.DataFrame:
@@ -202,13 +203,13 @@ def exposure_rows(scored: Mapping[date, Scored]) -> pl.DataFrame:
     width, months = len(SORTED_SERIES), list(scored)
     size = np.array([scored[month].estimation.size for month in months], np.int64)
     total, low = int(size.sum()), 0
-    raw_value, score = np.empty((total, width)), np.empty((total, width))
+    raw_value, score = np.full((total, width), np.nan), np.empty((total, width))
     group, covered = np.empty((total, width), np.int8), np.empty((total, width), np.bool_)
     for found in scored.values():
         high, one = low + found.estimation.size, found.formation
-        laid = ((found.raw_value, raw_value), (one.score, score), (one.group, group), (one.covered, covered))
-        for columns, rows in laid:
-            _down(columns, rows[low:high])
+        _down(found.raw_value, _FACTOR_PLACE, raw_value[low:high])
+        for columns, rows in ((one.score, score), (one.group, group), (one.covered, covered)):
+            _down(columns, _EVERY_PLACE, rows[low:high])
         low = high
 
     def member(name: str, values: Sequence[NDArray[Any]], kind: pl.DataType) -> pl.Series:
