@@ -18,21 +18,14 @@ WITH month_ends AS (
     WHERE month BETWEEN $month_from AND $month_to
     GROUP BY month
 ),
--- A code may be given to another company after a delisting: its first day, once it has come, where the listings read begin
--- with the earlier one. A correction of listed_on in a later month makes no other company.
+-- First day of the company that has the code now, where another one had it within the months read.
 taken_over AS (
-    SELECT e.month, l.asset_key, MAX(l.listed_on) AS listed_on
+    SELECT e.month, r.asset_key, MAX(r.listed_on) AS listed_on
     FROM month_ends AS e
-    INNER JOIN staging.listings AS l
-        ON l.month <= e.month AND l.listed_on BETWEEN l.month AND e.last_day
-    INNER JOIN staging.listings AS o
-        ON o.asset_key = l.asset_key
-        AND o.listed_on < l.listed_on
-        AND o.month < l.month
-        AND o.month >= e.month - INTERVAL 31 MONTH
-    WHERE l.month BETWEEN $month_from - INTERVAL 31 MONTH AND $month_to
-        AND o.month BETWEEN $month_from - INTERVAL 31 MONTH AND $month_to
-    GROUP BY e.month, l.asset_key
+    INNER JOIN staging.reused_codes AS r
+        ON r.month <= e.month AND r.listed_on <= e.last_day AND r.earlier_month >= e.month - INTERVAL 30 MONTH
+    WHERE r.month BETWEEN $month_from - INTERVAL 30 MONTH AND $month_to
+    GROUP BY e.month, r.asset_key
 ),
 visible AS (
     SELECT
@@ -46,7 +39,7 @@ visible AS (
     INNER JOIN staging.fundamentals AS f
         ON f.announced_on <= e.last_day AND f.announced_on > e.last_day - INTERVAL 30 MONTH
     LEFT JOIN taken_over AS t ON t.month = e.month AND t.asset_key = f.asset_key
-    WHERE f.month BETWEEN $month_from - INTERVAL 31 MONTH AND $month_to
+    WHERE f.month BETWEEN $month_from - INTERVAL 30 MONTH AND $month_to
         AND (t.listed_on IS NULL OR f.announced_on >= t.listed_on)
     QUALIFY ROW_NUMBER() OVER (
         PARTITION BY e.month, f.asset_key, f.item, f.report_period ORDER BY f.announced_on DESC

@@ -28,28 +28,21 @@ served AS (
     INNER JOIN (
         SELECT DISTINCT i.month
         FROM staging.ingestions AS i
-        WHERE i.table_name = 'dividends' AND i.month BETWEEN $month_from - INTERVAL 13 MONTH AND $month_to
+        WHERE i.table_name = 'dividends' AND i.month BETWEEN $month_from - INTERVAL 12 MONTH AND $month_to
     ) AS i
         ON i.month <= e.month AND i.month >= DATE_TRUNC('month', e.last_day - INTERVAL 12 MONTH + INTERVAL 1 DAY)
     GROUP BY e.month, e.last_day
     HAVING
         COUNT(*) = 1 + DATE_DIFF('month', DATE_TRUNC('month', e.last_day - INTERVAL 12 MONTH + INTERVAL 1 DAY), e.month)
 ),
--- A code may be given to another company after a delisting: its first day, once it has come, where the listings read begin
--- with the earlier one. A correction of listed_on in a later month makes no other company.
+-- First day of the company that has the code now, where another one had it within the months read.
 taken_over AS (
-    SELECT e.month, l.asset_key, MAX(l.listed_on) AS listed_on
+    SELECT e.month, r.asset_key, MAX(r.listed_on) AS listed_on
     FROM month_ends AS e
-    INNER JOIN staging.listings AS l
-        ON l.month <= e.month AND l.listed_on BETWEEN l.month AND e.last_day
-    INNER JOIN staging.listings AS o
-        ON o.asset_key = l.asset_key
-        AND o.listed_on < l.listed_on
-        AND o.month < l.month
-        AND o.month >= e.month - INTERVAL 13 MONTH
-    WHERE l.month BETWEEN $month_from - INTERVAL 13 MONTH AND $month_to
-        AND o.month BETWEEN $month_from - INTERVAL 13 MONTH AND $month_to
-    GROUP BY e.month, l.asset_key
+    INNER JOIN staging.reused_codes AS r
+        ON r.month <= e.month AND r.listed_on <= e.last_day AND r.earlier_month >= e.month - INTERVAL 12 MONTH
+    WHERE r.month BETWEEN $month_from - INTERVAL 12 MONTH AND $month_to
+    GROUP BY e.month, r.asset_key
 ),
 paid AS (
     SELECT
@@ -66,7 +59,7 @@ paid AS (
     INNER JOIN staging.dividends AS d
         ON d.ex_day <= e.last_day AND d.ex_day > e.last_day - INTERVAL 12 MONTH
     LEFT JOIN taken_over AS t ON t.month = e.month AND t.asset_key = d.asset_key
-    WHERE d.month BETWEEN $month_from - INTERVAL 13 MONTH AND $month_to
+    WHERE d.month BETWEEN $month_from - INTERVAL 12 MONTH AND $month_to
         AND (t.listed_on IS NULL OR d.ex_day >= t.listed_on)
 ),
 cash AS (

@@ -89,7 +89,7 @@ def evidence_tables(
     options: FactorOptions | None = None,
     first_month: date | None = None,
 ) -> MonthlyEvidence:
-    """What :func:`monthly_evidence` and :func:`monthly_decay` say, from one reading of exposures and bars.
+    """Tables marts.factor_evidence and marts.factor_decay, from one reading of exposures and bars.
 
     The rank IC of marts.factor_evidence is the decay's at one month, and is computed once.
 
@@ -99,6 +99,12 @@ def evidence_tables(
         bars: intermediate.adjusted_bars of the months, sorted by asset_key, day; or what
             :func:`~rotation_pipeline.factors.paths.month_paths` made of it.
         months: months wanted. first_month: first month that has exposures at all; it gets no row.
+
+    Returns:
+        ``evidence``: as :func:`monthly_evidence`. ``decay``: rank IC of scores 1, 2, … ``ic_horizons`` months old with the
+        return of each month; a month has a row for each horizon that reaches back to ``first_month`` (None: the first
+        ``exposures`` holds) at most. The mean over months is the curve of :func:`ic_decay`. NaN is null: constant or fewer
+        than three pairs.
 
     Raises:
         MissingExposures: a month without exposures where some are needed. MissingInput: no bars.
@@ -163,16 +169,7 @@ def monthly_evidence(
     Raises:
         MissingExposures: no exposures at t, or at t−1 of a month that is not the first. MissingInput: no bars.
     """
-    wanted = ordered_months(months)
-    found = formations(exposures, _months_around(wanted, 1))
-    plan = [(month, formation_before(found, month, first_month)) for month in wanted]
-    paths = month_paths(bars, [month for month, before in plan if before is not None])
-    parts = [
-        _evidence_columns(month, _known(found, month), before, paths[month], rank_ic_of(before, paths[month]))
-        for month, before in plan
-        if before is not None
-    ]
-    return frame_of(parts, EVIDENCE)
+    return evidence_tables(exposures, bars, months, FactorOptions(ic_horizons=1), first_month).evidence
 
 
 def _return_column(options: FactorOptions) -> str:
@@ -268,39 +265,6 @@ def summary(
             shape = monotonicity(np.ascontiguousarray(group_values[group_stamps <= stamp]))
             rows.append({"month": pd.Timestamp(month), "factor": name, **measures, "monotonicity": shape})
     return frame_of(_columns(rows), SUMMARY)
-
-
-def monthly_decay(
-    exposures: pl.DataFrame | Formations,
-    bars: pl.DataFrame | Paths,
-    months: Sequence[date],
-    options: FactorOptions | None = None,
-    first_month: date | None = None,
-) -> pd.DataFrame:
-    """Rank IC of scores 1, 2, … ``options.ic_horizons`` months old with the return of each month (marts.factor_decay).
-
-    Args:
-        exposures: marts.factor_exposures from ``ic_horizons`` months before the first month to the one before the last.
-        bars: intermediate.adjusted_bars of the months, sorted by asset_key, day.
-        months: months wanted. first_month: first month that has exposures at all; None: the first ``exposures`` holds.
-
-    Returns:
-        Columns of ``tables.DECAY``. A month has a row for each horizon that reaches back to ``first_month`` at most; the
-        mean over months is the curve of :func:`ic_decay`. NaN is null: constant or fewer than three pairs.
-
-    Raises:
-        MissingExposures: a month in between without exposures. MissingInput: no bars.
-    """
-    horizons, wanted = (options or FactorOptions()).ic_horizons, ordered_months(months)
-    found = formations(exposures, _months_around([add_months(month, -1) for month in wanted], horizons - 1))
-    plan = _decay_plan(found, wanted, horizons, first_month)
-    paths = month_paths(bars, [month for month, held in plan.items() if held])
-    parts = [
-        _decay_columns(month, held, [rank_ic_of(_known(found, add_months(month, -h)), paths[month]) for h in held])
-        for month, held in plan.items()
-        if held
-    ]
-    return frame_of(parts, DECAY)
 
 
 def ic_decay(

@@ -220,6 +220,12 @@ class _Builder:
         """Put rows in place; words for one that is out of order or twice."""
         bounds = _runs(block.day)
         numbers = session_numbers(block.day[bounds[:-1]], self.sessions, TABLE)
+        row = int(np.argmin(block.key))
+        if block.key[row] < 0:
+            raise BadInput(
+                f"{TABLE}: asset_key {block.key[row]} on {np.datetime64(int(block.day[row]), 'D')} is negative; keys are those of "
+                "market.identifiers, quarantine the row"
+            )
         self._admit(block.key)
         more = list(self.columns)[2:]
         before, position = self.cursor.copy() if more else self.cursor, np.empty(block.rows if more else 0, np.int64)
@@ -270,20 +276,23 @@ def panel_of(bars: Bars, sessions: Days, columns: Sequence[str] = (), first: int
         columns: further columns of the bars to keep.
 
     Raises:
-        MissingInput: a column is missing. BadInput: a row twice, a day that is no session, a price ≤ 0.
+        MissingInput: a column is missing. BadInput: a row twice, a day that is no session, a price ≤ 0, a negative
+            asset_key, a day, key or flag that is null.
     """
     begin, end = sessions[first].item(), sessions[-1].item()
     names = list(dict.fromkeys((*BARS, *columns)))
     if isinstance(bars, pl.DataFrame):
         require_columns(bars, TABLE, names)
-        if not bars["day"].is_sorted():
+        unknown = bars["day"].has_nulls()  # refused below, named beside its neighbours
+        if not unknown and not bars["day"].is_sorted():
             bars = bars.select(names).sort("day", "asset_key")
     builder = _Builder(sessions, first, columns)
     for block in blocks(bars, names, begin, end):
         odd = builder.add(block)
         if not odd:
             continue
-        if isinstance(bars, pl.DataFrame) and not _twice(bars):
+        # rows outside are left out, twice or not
+        if isinstance(bars, pl.DataFrame) and not _twice(bars.filter(pl.col("day").is_between(begin, end))):
             return panel_of(bars.sort("day", "asset_key"), sessions, columns, first)
         raise BadInput(f"{TABLE}: {odd} is out of order or twice; a security has one row a day, and days come in order")
     return builder.panel()

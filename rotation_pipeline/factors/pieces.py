@@ -73,8 +73,28 @@ def _numbers(part: RecordBatch, name: str) -> NDArray[Any]:
     """A column that is never null."""
     values, valid, _ = _buffers(part, name)
     if valid.size:
-        raise BadInput(f"{TABLE}: {name} is null in {part.column(name).null_count} rows; quarantine them")
+        count = part.column(name).null_count
+        row = int(part.column(name).is_null().to_numpy(zero_copy_only=False).argmax())
+        raise BadInput(
+            f"{TABLE}: {name} is null in {count} rows, the first of them {_where(part, row)}; quarantine them"
+        )
     return values
+
+
+def _where(part: RecordBatch, row: int) -> str:
+    """A row by what it has of security and day, and by the row beside it where it lacks one of them."""
+
+    def facts(at: int) -> tuple[str, str]:
+        key, day = (part.column(name)[at].as_py() for name in ("asset_key", "day"))
+        return ("" if key is None else f"asset_key {key}"), ("" if day is None else f"on {day}")
+
+    own = facts(row)
+    said = [" ".join(filter(None, own))] if any(own) else []
+    if not all(own):
+        beside = [(row - 1, "after"), (row + 1, "before")]
+        known = [(at, word) for at, word in beside if 0 <= at < part.num_rows and all(facts(at))]
+        said += [f"{word} that of {' '.join(facts(at))}" for at, word in known[:1]]
+    return ", ".join(said) or f"row {row} of {part.num_rows}"
 
 
 class Block:

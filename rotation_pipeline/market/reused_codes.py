@@ -15,20 +15,46 @@ COMPANIES = 4
 order of the codes."""
 
 
-def later_companies(listings: pl.DataFrame) -> pl.DataFrame:
-    """Each company that took over a code: ``asset_key`` and ``listed_on``, its first day, sorted; empty where none did.
+def reused_codes(listings: pl.DataFrame) -> pl.DataFrame:
+    """Each company that was given a code another one had had before; the rows of staging.reused_codes.
 
     ``listings``: rows of raw.listings (``month``, ``asset_key``, ``listed_on``), each as it was known in its month. A day
     corrected by later rows makes no other company: what counts is a listing known in the month it began in.
+
+    Returns:
+        ``month`` it was listed in, ``asset_key``, ``listed_on`` (its first day) and ``earlier_month``, the latest month before
+        in which the code stood for a company listed earlier; sorted by month and code, empty where no code was reused.
     """
     named = listings.select("month", "asset_key", "listed_on").drop_nulls()
     began = pl.col("listed_on") >= pl.col("month")  # a month stands for its first day
     begun = named.filter(began & (pl.col("listed_on") <= pl.col("month").dt.month_end()))  # an announced day may move
-    before = named.select("asset_key", pl.col("listed_on").alias("earlier"), pl.col("month").alias("known"))
+    before = named.select("asset_key", pl.col("listed_on").alias("earlier"), pl.col("month").alias("earlier_month"))
     # rows of later months say nothing of what was known when the company began, and a month alone must find the same
-    past = (pl.col("earlier") < pl.col("listed_on")) & (pl.col("known") <= pl.col("month"))
-    later = begun.join(before, on="asset_key").filter(past)
-    return later.select("asset_key", "listed_on").unique().sort("asset_key", "listed_on")
+    past = (pl.col("earlier") < pl.col("listed_on")) & (pl.col("earlier_month") < pl.col("month"))
+    key = ["month", "asset_key", "listed_on"]
+    later = begun.join(before, on="asset_key").filter(past).group_by(key).agg(pl.col("earlier_month").max())
+    return later.select(*key, "earlier_month").sort("month", "asset_key")
+
+
+def later_companies(listings: pl.DataFrame) -> pl.DataFrame:
+    """``asset_key`` and ``listed_on`` of :func:`reused_codes`, each once, sorted."""
+    return reused_codes(listings).select("asset_key", "listed_on").unique().sort("asset_key", "listed_on")
+
+
+def present_since(reused: pl.DataFrame, ends: pl.DataFrame, months: int) -> pl.DataFrame:
+    """First day of the company that has a code at the end of a month, where another one had it within ``months`` before.
+
+    As ``taken_over`` in the SQL models. ``reused``: :func:`reused_codes`. ``ends``: ``month`` and ``last_day``, its last
+    session. Returns ``month``, ``asset_key``, ``since``, sorted.
+    """
+    known = reused.rename({"month": "known_in"}).join(ends.select("month", "last_day").unique(), how="cross")
+    known = known.filter(
+        (pl.col("known_in") <= pl.col("month"))
+        & (pl.col("listed_on") <= pl.col("last_day"))
+        & (pl.col("earlier_month") >= pl.col("month").dt.offset_by(f"-{months}mo"))
+    )
+    since = known.group_by("month", "asset_key").agg(pl.col("listed_on").max().alias("since"))
+    return since.sort("month", "asset_key")
 
 
 def by_company(frame: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:

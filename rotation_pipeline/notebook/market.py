@@ -16,6 +16,7 @@ import polars as pl
 
 from rotation_pipeline.market.calendar import months_between
 from rotation_pipeline.market.options import SanityOptions
+from rotation_pipeline.market.reused_codes import present_since, reused_codes
 from rotation_pipeline.market.simulation import SimulationOptions
 from rotation_pipeline.notebook.frames import NotebookError, checked, months_of, plain
 from rotation_pipeline.sources.base import Source, SourceKind
@@ -220,23 +221,11 @@ def universe_of(tables: dict[str, pl.DataFrame], ends: pl.DataFrame, index_id: s
 
 
 def _own(rows: pl.DataFrame, dated: str, listings: pl.DataFrame, months: int) -> pl.DataFrame:
-    """``rows`` (month, last_day, asset_key, …) without those dated before the code came to its present company.
-
-    As ``taken_over`` in the SQL models: a listing that begins in its month, after another one of the ``months`` before.
-    """
-    known = listings.select("asset_key", "listed_on", pl.col("month").alias("known_in")).drop_nulls()
-    before = known.rename({"listed_on": "earlier", "known_in": "earlier_in"})
-    begun = known.filter(pl.col("listed_on") >= pl.col("known_in")).join(before, on="asset_key")
-    begun = begun.filter((pl.col("earlier") < pl.col("listed_on")) & (pl.col("earlier_in") < pl.col("known_in")))
-    if begun.is_empty():
+    """``rows`` (month, last_day, asset_key, …) without those dated before the code came to its present company."""
+    reused = reused_codes(listings)
+    if reused.is_empty():
         return rows
-    taken = rows.select("month", "last_day", "asset_key").unique().join(begun, on="asset_key")
-    taken = taken.filter(
-        (pl.col("known_in") <= pl.col("month"))
-        & (pl.col("listed_on") <= pl.col("last_day"))
-        & (pl.col("earlier_in") >= pl.col("month").dt.offset_by(f"-{months}mo"))
-    )
-    since = taken.group_by("month", "asset_key").agg(pl.col("listed_on").max().alias("since"))
+    since = present_since(reused, rows.select("month", "last_day"), months)
     kept = rows.join(since, on=["month", "asset_key"], how="left", maintain_order="left")
     return kept.filter(pl.col("since").is_null() | (pl.col(dated) >= pl.col("since"))).drop("since")
 
@@ -247,7 +236,7 @@ def _as_public(fundamentals: pl.DataFrame, ends: pl.DataFrame, listings: pl.Data
         (pl.col("announced_on") <= pl.col("last_day"))
         & (pl.col("announced_on") > pl.col("last_day").dt.offset_by("-30mo"))
     )
-    public = _own(public, "announced_on", listings, 31).sort("announced_on")
+    public = _own(public, "announced_on", listings, 30).sort("announced_on")
     seen = public.unique(["month", "asset_key", "item", "report_period"], keep="last")
     latest = seen.sort("report_period").unique(["month", "asset_key", "item"], keep="last")
     key = ["month", "asset_key", "item"]
@@ -262,7 +251,7 @@ def _cash(dividends: pl.DataFrame, ends: pl.DataFrame, listings: pl.DataFrame) -
     paid = ends.join(dividends.drop("month"), how="cross").filter(
         (pl.col("ex_day") <= last) & (pl.col("ex_day") > last.dt.offset_by("-12mo"))
     )
-    paid = _own(paid, "ex_day", listings, 13).sort("ex_day", descending=True)
+    paid = _own(paid, "ex_day", listings, 12).sort("ex_day", descending=True)
     since = (1.0 + pl.col("shares_per_share")).cum_prod().over("month", "asset_key").alias("shares_since")
     per_share = pl.col("cash_per_share") / pl.col("shares_since")
     return paid.with_columns(since).sort("ex_day").group_by("month", "asset_key").agg(per_share.sum().alias("cash"))

@@ -34,8 +34,7 @@ def factor_exposures(work: Work) -> Outputs:
     figures = dict.fromkeys(("month", "asset_key", *figure_columns(), "total_market_value"))
     snapshot = work.table("intermediate.stock_snapshot", back=0, order=(), columns=tuple(figures))
     universe = work.table("intermediate.universe", back=0, order=())
-    listings = work.table("raw.listings", back=back, order=(), columns=("month", "asset_key", "listed_on"))
-    later = later_companies(listings)  # no window reaches into the prices of another company of the same code
+    later = _later_companies(work, back)  # no window reaches into the prices of another company of the same code
     bars = work.warehouse.batches(
         "intermediate.adjusted_bars", columns=bar_columns(), order=("day", "asset_key"), first=first, last=work.last
     )
@@ -54,6 +53,12 @@ def factor_exposures(work: Work) -> Outputs:
     return {factors.EXPOSURES.full_name: compute_exposures(raw, universe, snapshot, options)}
 
 
+def _later_companies(work: Work, back: int) -> pl.DataFrame:
+    """Companies that were given another one's code in the months computed or ``back`` months before them."""
+    listings = work.table("raw.listings", back=back, order=(), columns=("month", "asset_key", "listed_on"))
+    return later_companies(listings)
+
+
 def _of_companies(batches: Iterable[Any], later: pl.DataFrame) -> Iterator[Any]:
     """Arrow record batches with a key for each company."""
     for batch in batches:
@@ -66,10 +71,13 @@ def factor_returns(work: Work) -> Outputs:
     from rotation_pipeline.factors.paths import HELD_COLUMNS
     from rotation_pipeline.factors.returns import long_short_returns
 
+    later = _later_companies(work, 2)  # what was bought of one company is held to its delisting and no further
+    bars = work.table("intermediate.adjusted_bars", back=1, order=("asset_key", "day"), columns=HELD_COLUMNS)
+    values = work.table("intermediate.stock_snapshot", back=1, columns=("month", "asset_key", "total_market_value"))
     found = long_short_returns(
-        work.table("marts.factor_exposures", back=2, columns=JUDGED_COLUMNS),
-        work.table("intermediate.adjusted_bars", back=1, order=("asset_key", "day"), columns=HELD_COLUMNS),
-        work.table("intermediate.stock_snapshot", back=1, columns=("month", "asset_key", "total_market_value")),
+        by_company(work.table("marts.factor_exposures", back=2, columns=JUDGED_COLUMNS), later),
+        by_company(bars, later),
+        by_company(values, later),
         work.months,
         work.settings.factors,
         first_month=first_month(work.settings, "exposures"),
@@ -88,9 +96,11 @@ def factor_evidence(work: Work) -> Outputs:
     from rotation_pipeline.factors.paths import HELD_COLUMNS
 
     options, begin = work.settings.factors, first_month(work.settings, "exposures")
+    later = _later_companies(work, options.ic_horizons)  # a score says nothing of another company of the same code
+    bars = work.table("intermediate.adjusted_bars", back=0, order=("asset_key", "day"), columns=HELD_COLUMNS)
     found = evidence_tables(
-        work.table("marts.factor_exposures", back=options.ic_horizons, columns=JUDGED_COLUMNS),
-        work.table("intermediate.adjusted_bars", back=0, order=("asset_key", "day"), columns=HELD_COLUMNS),
+        by_company(work.table("marts.factor_exposures", back=options.ic_horizons, columns=JUDGED_COLUMNS), later),
+        by_company(bars, later),
         work.months,
         options,
         begin,

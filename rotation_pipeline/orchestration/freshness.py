@@ -151,7 +151,7 @@ class OtherCode:
     codes: Mapping[str, str]
     """Code and packages of each run."""
     restated: Mapping[str, Collection[date]]
-    """Months of each table computed again for a restatement: whatever read them was computed again, too."""
+    """Months of each table written last for a restatement: whatever read them was computed again, too."""
     stale: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def later(self, name: str, months: Sequence[date]) -> list[str]:

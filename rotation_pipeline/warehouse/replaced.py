@@ -89,10 +89,19 @@ def kept_tables(warehouse: Warehouse) -> frozenset[str]:
 
 
 def restated_months(warehouse: Warehouse) -> dict[str, set[date]]:
-    """By table the months of which a restatement had rows replaced, whenever that was."""
+    """By table the months whose last write is the one a restatement asked for; whatever read them was computed again, too.
+
+    Any later write of the month, by whichever run, was for another reason.
+    """
     found: dict[str, set[date]] = {}
     if _has(warehouse, "replaced"):
-        for name, month in warehouse.execute("SELECT DISTINCT table_name, month FROM meta.replaced"):
+        rows = warehouse.execute(
+            "SELECT r.table_name, r.month FROM "
+            "(SELECT table_name, month, max(replaced_at) AS replaced_at FROM meta.replaced GROUP BY ALL) AS r "
+            "JOIN meta.executions AS e ON e.table_name = r.table_name AND r.month BETWEEN e.first_month AND e.last_month "
+            "AND e.finished_at >= r.replaced_at GROUP BY ALL HAVING count(*) = 1"
+        )
+        for name, month in rows:
             found.setdefault(name, set()).add(month)
     return found
 

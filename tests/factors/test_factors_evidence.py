@@ -283,11 +283,11 @@ def test_agreement_with_alphalens(
         np.testing.assert_allclose(got, turnover.to_numpy(), atol=1e-12)
 
 
-def test_monthly_decay_averages_to_the_decay_and_begins_with_the_rank_ic(
+def test_decay_averages_to_the_decay_and_begins_with_the_rank_ic(
     market: Market, exposures: pl.DataFrame, monthly: pd.DataFrame
 ) -> None:
     months = market.months[9:]
-    found = evidence.monthly_decay(exposures, market.bars, months, OPTIONS, market.months[8])
+    found = evidence.evidence_tables(exposures, market.bars, months, OPTIONS, market.months[8]).decay
     assert list(found.columns) == DECAY.column_names
     first = found[found["horizon"] == 1].set_index(["month", "factor"])["rank_ic"]
     pd.testing.assert_series_equal(first, monthly.set_index(["month", "factor"])["rank_ic"].loc[first.index])
@@ -298,11 +298,22 @@ def test_monthly_decay_averages_to_the_decay_and_begins_with_the_rank_ic(
     assert found.groupby("month")["horizon"].max().tolist() == [min(place, 12) for place in range(1, len(months) + 1)]
 
 
-def test_both_tables_of_one_reading_are_those_of_the_single_functions(
+def test_both_tables_of_one_reading_are_those_of_the_single_months_and_horizons(
     market: Market, exposures: pl.DataFrame, monthly: pd.DataFrame
 ) -> None:
     months, first = market.months[8:], market.months[8]
-    decay = evidence.monthly_decay(exposures, market.bars, months, OPTIONS, first)
+    formed = formations(exposures, months)
+    lines: list[pd.DataFrame] = []
+    for place, month in enumerate(months):
+        for horizon in range(1, min(place, OPTIONS.ic_horizons) + 1):
+            known = month_paths(market.bars, [month])[month]
+            ics = evidence.rank_ic_of(formed[months[place - horizon]], known)
+            names = sorted(SERIES)
+            lines.append(
+                pd.DataFrame({"month": pd.Timestamp(month), "factor": names, "horizon": horizon, "rank_ic": ics})
+            )
+    decay = pd.concat(lines).sort_values(["month", "factor", "horizon"], ignore_index=True)
+    decay = decay.astype({"month": "datetime64[ns]", "horizon": "int32"})
     columns = formations(exposures, months), month_paths(market.bars, months[1:])
     for given in ((exposures, market.bars), columns):
         found = evidence.evidence_tables(*given, months, OPTIONS, first)
@@ -320,14 +331,14 @@ def test_both_tables_of_one_reading_are_those_of_the_single_functions(
         evidence.evidence_tables(exposures, month_paths(market.bars, months[2:]), months, OPTIONS, first)
 
 
-def test_monthly_decay_of_a_month_alone_is_that_of_the_range(market: Market, exposures: pl.DataFrame) -> None:
-    whole = evidence.monthly_decay(exposures, market.bars, market.months[8:], OPTIONS, market.months[8])
+def test_decay_of_a_month_alone_is_that_of_the_range(market: Market, exposures: pl.DataFrame) -> None:
+    whole = evidence.evidence_tables(exposures, market.bars, market.months[8:], OPTIONS, market.months[8]).decay
     month = market.months[15]
-    known = exposures.filter(pl.col("month") < month)
+    known = exposures.filter(pl.col("month") <= month)
     bars = market.bars.filter(pl.col("day") < add_months(month, 1))
-    alone = evidence.monthly_decay(known, bars, [month], OPTIONS, market.months[8])
+    alone = evidence.evidence_tables(known, bars, [month], OPTIONS, market.months[8]).decay
     expected = whole[whole["month"] == pd.Timestamp(month)].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, expected, check_exact=True)
     gap = known.filter(pl.col("month") != market.months[12])
     with pytest.raises(MissingExposures, match=f"no row for {market.months[12]:%Y-%m}"):
-        evidence.monthly_decay(gap, bars, [month], OPTIONS, market.months[8])
+        evidence.evidence_tables(gap, bars, [month], OPTIONS, market.months[8])

@@ -133,8 +133,8 @@ def test_every_input_of_every_stage_must_be_written_also_views_and_tables_that_m
     [
         ("adjusted_bars", "raw.daily_bars", 36),
         ("index_daily", "raw.index_bars", 1),
-        ("stock_snapshot", "raw.dividends", 13),
-        ("stock_snapshot", "raw.listings", 13),
+        ("stock_snapshot", "raw.dividends", 12),
+        ("stock_snapshot", "raw.listings", 12),
         ("index_features", "intermediate.index_daily", 14),
         ("factor_exposures", "intermediate.adjusted_bars", 28),
         ("factor_returns", "marts.factor_exposures", 2),
@@ -207,6 +207,11 @@ def test_a_view_holds_for_a_month_only_what_its_tables_hold_for_that_month() -> 
     for model in views:
         assert not list(parse_one(model.query, dialect="duckdb").find_all(exp.Window)), model.path.name
         assert all(not table_named(name).view for name in base_tables(model.table.full_name))
+    reused = "staging.reused_codes"  # holds rows of a month against all earlier ones: who reads it must bound them
+    readers = [model for model in sql_models() if reused in model.reads]
+    assert {model.table.name for model in readers} == {"fundamentals_as_of", "stock_snapshot"}
+    for model in readers:
+        assert f"r.earlier_month >= e.month - INTERVAL {model.backs[reused]} MONTH" in model.query, model.path.name
 
 
 def test_months_of_a_run_are_consecutive(made: Settings, copy: Warehouse) -> None:

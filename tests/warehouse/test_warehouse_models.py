@@ -79,8 +79,8 @@ def test_how_far_a_model_looks_back_is_parsed_from_the_sql(tmp_path: Path) -> No
     assert read_model(model(tmp_path, unbounded, "table")).back is None
     back = {item.table.name: item.back for item in sql_models() if not item.is_view}
     assert back["adjusted_bars"] is None, "the bar before a suspension may lie anywhere"
-    assert back["stock_snapshot"] == 13
-    assert back["fundamentals_as_of"] == 31
+    assert back["stock_snapshot"] == 12
+    assert back["fundamentals_as_of"] == 30
     assert back["universe"] == 0
 
 

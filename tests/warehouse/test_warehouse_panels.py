@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from rotation_pipeline.factors.errors import BadInput
+from rotation_pipeline.factors.kernels import LEAD
 from rotation_pipeline.factors.panel import Panel, panel_of
 from rotation_pipeline.warehouse import store
 from rotation_pipeline.warehouse.errors import WarehouseError
@@ -121,10 +123,52 @@ def test_pieces_of_any_length_make_the_same_panel() -> None:
     assert whole.columns["ret"][whole.start[1]] == 0.01
 
 
-def test_a_missing_flag_is_named() -> None:
-    frame = bars(DAYS).with_columns(pl.lit(None, pl.Boolean).alias("is_suspended"))
-    with pytest.raises(BadInput, match="is_suspended is null in 27 rows"):
-        panel_of(frame, np.array(DAYS, dtype="datetime64[D]"))
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("is_suspended", "is_suspended is null in 2 rows, the first of them asset_key 9 on 2020-01-07; quarantine them"),
+        ("asset_key", "asset_key is null in 2 rows, the first of them on 2020-01-07, after that of asset_key 5 on 2020-01-07"),
+        ("day", "day is null in 2 rows, the first of them asset_key 9, after that of asset_key 5 on 2020-01-07"),
+    ],
+)  # fmt: skip
+def test_the_first_row_without_a_value_is_named(column: str, said: str) -> None:
+    row = pl.int_range(pl.len())
+    frame = bars(DAYS).with_columns(pl.when(row.is_in([4, 20]).not_()).then(pl.col(column)).alias(column))
+    for given in (frame, [frame], frame.to_arrow().to_batches()):
+        with pytest.raises(BadInput, match=re.escape(said)):
+            panel_of(given, np.array(DAYS, dtype="datetime64[D]"))
+
+
+def test_a_row_without_anything_is_named_by_the_next_one_or_its_place() -> None:
+    frame = bars(DAYS[:1]).with_columns(
+        pl.when(pl.int_range(pl.len()) > 0).then(pl.col(name)).alias(name) for name in ("day", "asset_key")
+    )
+    with pytest.raises(
+        BadInput, match="day is null in 1 rows, the first of them before that of asset_key 9 on 2020-01-06"
+    ):
+        panel_of([frame], np.array(DAYS, dtype="datetime64[D]"))
+    with pytest.raises(BadInput, match="day is null in 1 rows, the first of them row 0 of 1"):
+        panel_of([frame.head(1)], np.array(DAYS, dtype="datetime64[D]"))
+
+
+def test_a_negative_key_is_refused_by_name() -> None:
+    key = pl.when((pl.col("asset_key") == 9) & (pl.col("day") == DAYS[1])).then(-9).otherwise("asset_key")
+    frame = bars(DAYS).with_columns(key.cast(pl.Int32).alias("asset_key"))
+    for given in (frame, [frame]):
+        with pytest.raises(BadInput, match="asset_key -9 on 2020-01-07 is negative"):
+            panel_of(given, np.array(DAYS, dtype="datetime64[D]"))
+
+
+def test_a_row_twice_counts_inside_the_range_only() -> None:
+    """Days in order and keys not: the frame is sorted first, unless a row that is asked for is there twice."""
+    frame = bars(DAYS).sort("day", "asset_key", descending=[False, True])
+    days = np.array(DAYS[1:], dtype="datetime64[D]")
+    whole = panel_of(frame, days)
+    outside = pl.concat([frame.head(1), frame])
+    same_rows(panel_of(outside, days), whole)
+    inside = pl.concat([frame, frame.tail(1)])
+    with pytest.raises(BadInput, match="out of order or twice"):
+        panel_of(inside, days)
 
 
 def panel() -> Panel:
@@ -138,19 +182,54 @@ def test_a_kept_panel_comes_back_under_its_key_only(tmp_path: Path) -> None:
     assert kept_panel(folder, "two") is None
     found, made = kept_panel(folder, "one"), panel()
     assert found is not None
-    for name in ("days", "asset_key", "start", "stop"):
+    for name in ("days", "asset_key"):
         np.testing.assert_array_equal(getattr(found, name), getattr(made, name))
-    for begin, end in zip(made.start, made.stop, strict=True):
-        np.testing.assert_array_equal(found.session[begin:end], made.session[begin:end])
-        for name, values in made.columns.items():
-            np.testing.assert_array_equal(found.columns[name][begin:end], values[begin:end])
+    same_rows(found, made)
     found.columns["ret"][found.start[0]] = 7.0  # stays in memory
     again = kept_panel(folder, "one")
     assert again is not None
     assert again.columns["ret"][again.start[0]] == 0.01
-    keep_panel(folder, panel(), "two")
+    keep_panel(folder, again, "two")  # kept from what was kept
     assert kept_panel(folder, "one") is None
-    assert kept_panel(folder, "two") is not None
+    last = kept_panel(folder, "two")
+    assert last is not None
+    same_rows(last, made)
+
+
+def same_rows(found: Panel, made: Panel) -> None:
+    """Each security's rows, and those of ones before them."""
+    np.testing.assert_array_equal(found.stop - found.start, made.stop - made.start)
+    for one, other, length in zip(found.start, made.start, made.stop - made.start, strict=True):
+        rows, of = slice(one, one + length), slice(other, other + length)
+        np.testing.assert_array_equal(found.session[rows], made.session[of])
+        for name, values in made.columns.items():
+            np.testing.assert_array_equal(found.columns[name][rows], values[of])
+            assert (found.columns[name][one - LEAD : one] == 1.0).all()
+
+
+def test_room_that_holds_nothing_is_not_kept(tmp_path: Path) -> None:
+    """Room is made for a thousand securities; what is kept is what three of them need, and factors are the same."""
+    made = panel_of(
+        bars(DAYS).filter((pl.col("asset_key") != 9) | (pl.col("day") < DAYS[4])), np.array(DAYS, "datetime64[D]")
+    )
+    keep_panel(tmp_path / "panel", made, "one")
+    rows = 2 * len(DAYS) + 4 + 3 * LEAD
+    assert made.session.size > 100 * rows
+    for path, size in (("session", 4), ("column-adj_close", 8), ("column-ret", 8)):
+        stored = (tmp_path / "panel" / f"{path}.npy").stat().st_size
+        assert 0 <= stored - rows * size <= 128, "a header beside the rows"
+    found = kept_panel(tmp_path / "panel", "one")
+    assert found is not None
+    assert found.start.tolist() == [LEAD, 2 * LEAD + 9, 3 * LEAD + 13]
+    assert found.stop.tolist() == [LEAD + 9, 2 * LEAD + 13, 3 * LEAD + 22]
+    same_rows(found, made)
+
+
+def test_a_panel_of_nobody_is_kept(tmp_path: Path) -> None:
+    keep_panel(tmp_path / "panel", panel_of(bars(DAYS).clear(), np.array(DAYS, "datetime64[D]")), "none")
+    found = kept_panel(tmp_path / "panel", "none")
+    assert found is not None
+    assert (found.start.size, found.session.size, set(found.columns)) == (0, 0, {"adj_close", "ret"})
 
 
 def test_a_damaged_panel_is_named(tmp_path: Path) -> None:

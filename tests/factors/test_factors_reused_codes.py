@@ -1,0 +1,126 @@
+"""Returns and evidence where a code was given to a second company: as if that one had a code of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, cast
+
+import pandas as pd
+import polars as pl
+import pytest
+from factors_reference import Market, key_of, make_market
+
+from rotation_pipeline.factors.exposures import compute_exposures
+from rotation_pipeline.factors.raw import compute_raw_factors
+from rotation_pipeline.market.calendar import add_months, month_start, months_between
+from rotation_pipeline.orchestration import factor_stages
+from rotation_pipeline.orchestration.stages import Work
+from rotation_pipeline.settings import Settings, load_settings
+
+FIRST, SECOND = key_of(6), key_of(40)
+NEXT = FIRST + 1
+"""A code nobody has, next in order."""
+MARKET = make_market(31, n_assets=41, first=date(2017, 1, 1), n_months=28)
+MONTHS = months_between(date(2018, 3, 1), date(2019, 4, 1))
+"""Months with exposures."""
+Frames = dict[str, pl.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return load_settings(
+        sample={"start": "2019-03", "end": "2019-04", "history_months": 37, "style_history_months": 12},
+        factors={"min_names": 10, "min_factor_names": 5, "ic_horizons": 6},
+    )
+
+
+def apart(market: Market, settings: Settings, gone: date, back: date) -> Frames:
+    """The tables where the first company trades before ``gone`` and the second, by a code of its own, from ``back`` on."""
+
+    def lived(when: pl.Expr, first: date, second: date) -> pl.Expr:
+        key = pl.col("asset_key")
+        return ~key.is_in([FIRST, SECOND]) | ((key == FIRST) & (when < first)) | ((key == SECOND) & (when >= second))
+
+    def renamed(frame: pl.DataFrame) -> pl.DataFrame:
+        key = pl.col("asset_key")
+        return frame.with_columns(pl.when(key == SECOND).then(NEXT).otherwise(key).cast(pl.Int32).alias("asset_key"))
+
+    at_ends = lived(pl.col("month"), month_start(gone), month_start(back))
+    bars = renamed(market.bars.filter(lived(pl.col("day"), gone, back))).sort("asset_key", "day")
+    fresh = (pl.col("asset_key") == NEXT) & (pl.col("day") == pl.col("day").filter(pl.col("asset_key") == NEXT).min())
+    bars = bars.with_columns(pl.when(~fresh).then(pl.col("ret")).alias("ret"))
+    universe, snapshot = (renamed(frame.filter(at_ends)) for frame in (market.universe, market.snapshot))
+    raw = compute_raw_factors(bars, market.index_daily, snapshot, universe, market.sessions, MONTHS, settings.factors)
+    listed = [(month, FIRST, date(2001, 3, 5)) for month in market.months if month <= month_start(gone)]
+    listed += [(month, NEXT, back) for month in market.months if month >= month_start(back)]
+    return {
+        "intermediate.adjusted_bars": bars,
+        "intermediate.stock_snapshot": snapshot.sort("month", "asset_key"),
+        "marts.factor_exposures": compute_exposures(raw, universe, snapshot, settings.factors),
+        "raw.listings": pl.DataFrame(
+            listed, schema={"month": pl.Date, "asset_key": pl.Int32, "listed_on": pl.Date}, orient="row"
+        ),
+    }
+
+
+def one_code(frames: Frames) -> Frames:
+    """The same with one code for both companies."""
+    key = pl.when(pl.col("asset_key") == NEXT).then(FIRST).otherwise("asset_key").cast(pl.Int32).alias("asset_key")
+    found = {name: frame.with_columns(key) for name, frame in frames.items()}
+    order = ["month", "asset_key"]
+    found["raw.listings"] = found["raw.listings"].sort(*order, "listed_on").unique(order, keep="last")
+    found["intermediate.adjusted_bars"] = found["intermediate.adjusted_bars"].sort("asset_key", "day")
+    return found
+
+
+class Tables(Work):
+    """Work on frames instead of a warehouse."""
+
+    frames: Frames
+
+    def table(
+        self, name: str, *, back: int | None = None, order: Sequence[str] | None = None, **options: Any
+    ) -> pl.DataFrame:
+        begin = add_months(self.first, -back) if back is not None else date.min
+        columns = options.get("columns")
+        rows = self.frames[name].filter(pl.col("month").is_between(begin, self.last))
+        rows = rows if order is None else rows.sort(order)
+        return rows if columns is None else rows.select(columns)
+
+
+def tables(frames: Frames, settings: Settings, months: Sequence[date]) -> dict[str, pd.DataFrame]:
+    """What both stages make of the months."""
+    work = Tables(cast("Any", None), settings, cast("Any", None), "run", list(months))
+    work.frames = frames
+    found = {**factor_stages.factor_returns(work), **factor_stages.factor_evidence(work)}
+    return {name: cast("pd.DataFrame", frame) for name, frame in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("gone", "back"),
+    [
+        (date(2018, 9, 12), date(2018, 12, 4)),  # months with neither between them
+        (date(2018, 9, 12), date(2018, 9, 19)),  # both in one month
+        (date(2018, 9, 28), date(2018, 10, 8)),  # one after the other
+    ],
+)
+def test_a_second_company_of_the_code_is_as_one_of_another_code(
+    settings: Settings, gone: date, back: date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = apart(MARKET, settings, gone, back)
+    reused = one_code(frames)
+    months = MONTHS[1:]
+    expected, found = tables(frames, settings, months), tables(reused, settings, months)
+    assert len(found) == 5
+    for name, frame in expected.items():
+        assert len(frame), name
+        pd.testing.assert_frame_equal(found[name], frame, check_exact=True, obj=name)
+    for month in (month_start(gone), month_start(back), add_months(month_start(back), 1), months[-1]):
+        alone = tables(reused, settings, [month])
+        for name, frame in expected.items():
+            rows = frame[frame["month"] == pd.Timestamp(month)].reset_index(drop=True)
+            pd.testing.assert_frame_equal(alone[name], rows, check_exact=True, obj=f"{name} of {month}")
+    monkeypatch.setattr(factor_stages, "later_companies", lambda rows: rows.clear().select("asset_key", "listed_on"))
+    blind = tables(reused, settings, months)
+    assert not blind["marts.factor_decay"].equals(expected["marts.factor_decay"]), "else nothing is tested"
