@@ -24,7 +24,8 @@ from rotation_pipeline.cli import app
 from rotation_pipeline.market.calendar import sessions
 from rotation_pipeline.market.simulation.options import SimulationOptions
 from rotation_pipeline.sources.base import SourceError
-from rotation_pipeline.sources.prices import price_tables, read_index, read_prices
+from rotation_pipeline.sources.price_csv import read_index, read_prices
+from rotation_pipeline.sources.prices import price_tables
 from rotation_pipeline.sources.simulated import SimulatedSource
 
 KEY = "sk-canary-0c1d"

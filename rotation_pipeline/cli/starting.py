@@ -36,7 +36,8 @@ def init_files(
     """Make a folder to run on from a CSV of prices. Example: rotation init-files prices.csv --to mine"""
     from rotation_pipeline.factors.options import FactorOptions
     from rotation_pipeline.settings import SettingsError
-    from rotation_pipeline.sources.prices import price_tables, read_index, read_prices
+    from rotation_pipeline.sources.price_csv import read_index
+    from rotation_pipeline.sources.price_folder import write_price_folder
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"--to {folder} exists and is not empty; choose another folder, nothing is overwritten")
@@ -46,17 +47,14 @@ def init_files(
     levels = None if index is None else read_index(index)
     kind = "adjusted" if adjusted else None
     fewest = FactorOptions().min_names
-    made = price_tables(read_prices(prices), levels, kind, index_id, lots=lots, thousands=thousands, fewest=fewest)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in made.tables.items():
-        table.write_parquet(folder / f"{name}.parquet")
+    made = write_price_folder(prices, folder, levels, kind, index_id, lots=lots, thousands=thousands, fewest=fewest)
     config = folder / "rotation.toml"
     config.write_text(settings_text(folder, index_id, made, is_made=index is None), encoding="utf-8")
     command = f"ROTATION_CONFIG={config} rotation run"
     if as_json:
         facts = {
             "folder": str(folder),
-            "tables": {name: table.height for name, table in made.tables.items()},
+            "tables": made.rows,
             "styles": list(made.styles),
             "absent": made.absent,
             "sample": [f"{made.first:%Y-%m}", f"{made.last:%Y-%m}"],
@@ -65,7 +63,7 @@ def init_files(
         }
         sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
         return
-    out.print(f"{folder}: {', '.join(f'{name} {table.height:,}' for name, table in made.tables.items())}", highlight=False, soft_wrap=True)  # fmt: skip
+    out.print(f"{folder}: {', '.join(f'{name} {rows:,}' for name, rows in made.rows.items())}", highlight=False, soft_wrap=True)  # fmt: skip
     for note in made.notes:
         out.print(f"- {note}", highlight=False, markup=False, soft_wrap=True)
     out.print(f"styles with figures: {', '.join(made.styles)}", highlight=False, soft_wrap=True)

@@ -121,14 +121,8 @@ class FilesSource:
     def fetch(self, table_name: str, first: date, last: date) -> pl.DataFrame:
         """Rows of a table dated in [first, last], or intervals that overlap it; see :class:`Source`."""
         table = self._table(table_name)
-        frame, raw = self._scan(table, [column.name for column in table.columns[1:]])
-        if table_name in DATED_BY:
-            day = pl.col(DATED_BY[table_name])
-            wanted = day.is_between(first, last) | day.is_null()
-        else:
-            start, end = pl.col(INTERVAL_TABLES[table_name]), pl.col(INTERVAL_ENDS[table_name])
-            wanted = (start <= last) & (end.is_null() | (end > first)) | start.is_null()
-        rows = self._collect(table, frame.filter(wanted))  # a date that could not be read is null and comes along
+        frame, raw = self._scan(table, [column.name for column in table.columns[1:]], (first, last))
+        rows = self._collect(table, frame)  # a date that could not be read is null and comes along
         for name in raw:
             wrong = rows.filter(pl.col(name))
             if wrong.height:
@@ -183,23 +177,31 @@ class FilesSource:
         # every CSV column is read as text and parsed here, so that a wrong value can be named
         return pl.scan_csv(files, infer_schema=False, glob=False)
 
-    def _scan(self, table: Table, names: list[str]) -> tuple[pl.LazyFrame, list[str]]:
-        """Lazy canonical columns ``names``, and the names of flag columns that mark values that could not be read."""
+    def _scan(
+        self, table: Table, names: list[str], span: tuple[date, date] | None = None
+    ) -> tuple[pl.LazyFrame, list[str]]:
+        """Lazy canonical columns ``names``, and the names of flag columns that mark values that could not be read.
+
+        ``span``: only rows dated in it, or intervals that overlap it, and those without a date. Dates are read before
+        anything else, so that of a large file only these rows are ever parsed.
+        """
         frame = self._open(table)
         found = self._schema(table, frame)
         values: list[pl.Expr] = []
         flags: list[str] = []
+        read: dict[str, pl.Expr] = {}
         for name in names:
             column, rule = table.column(name), self._rule(table, name, found)
             if rule.column is not None and rule.column not in found:
                 raise self._missing(table, column, rule, found)
             value, flag = parsed(column, rule, found, f"{self._named(table.name)}")
+            read[name] = value
             values.append(value.alias(name))
             if flag is not None:
                 values.append(flag.fill_null(value=False).alias(FAILED + name))
                 values.append(pl.col(str(rule.column)).cast(pl.String).alias(bad_value(name)))
                 flags.append(FAILED + name)
-        return frame.select(values), flags
+        return (frame if span is None else frame.filter(_inside(table, read, *span))).select(values), flags
 
     def _schema(self, table: Table, frame: pl.LazyFrame) -> pl.Schema:
         try:
@@ -243,6 +245,15 @@ class FilesSource:
             f"{column.type} ({column.unit}); {wrong.height} such values. Correct the file, or write the format or "
             f"meaning of {name} under [{table.name}.columns] in {self._where}"
         )
+
+
+def _inside(table: Table, read: dict[str, pl.Expr], first: date, last: date) -> pl.Expr:
+    """Whether a row is dated in [first, last], or its interval overlaps it, or it has no date. ``read``: values by column."""
+    if table.name in DATED_BY:
+        day = read[DATED_BY[table.name]]
+        return day.is_between(first, last) | day.is_null()
+    start, end = read[INTERVAL_TABLES[table.name]], read[INTERVAL_ENDS[table.name]]
+    return (start <= last) & (end.is_null() | (end > first)) | start.is_null()
 
 
 def _read_mapping(path: Path | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sources_market import FIRST, LAST, tables, write
 
 from rotation_pipeline.sources.base import SourceError
 from rotation_pipeline.sources.files import FilesSource
-from rotation_pipeline.sources.prices import read_prices
+from rotation_pipeline.sources.price_csv import read_prices
 
 FEB = (date(2022, 2, 1), date(2022, 2, 28))
 STATUS = Path("/proc/self/status")

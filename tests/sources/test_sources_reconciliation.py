@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -163,6 +164,36 @@ def test_a_planted_mistake_is_named_and_nothing_else(
     assert turned.named != found.named
 
 
+def test_lots_of_some_securities_are_named(delivered: Frames) -> None:
+    """As a site does that sends shares for one board and lots for another."""
+    few = delivered["daily_bars"]["asset_key"].unique().sort()[:5].to_list()
+    mine = pl.when(pl.col("asset_key").is_in(few)).then(pl.col("volume") / 100).otherwise(pl.col("volume"))
+    found = held(delivered, with_column(delivered, "daily_bars", volume=mine))
+    assert len(found.named) == 1
+    said = r"unit: daily_bars\.volume of B is 0\.01 times that of A; B counts lots of 100, A shares; so in \d{3} of \d{4} rows"
+    assert re.fullmatch(said, found.named[0])
+
+
+def test_rows_lost_beside_a_missing_day_are_named_too(delivered: Frames) -> None:
+    found = held(delivered, lost_row(missing_day(delivered)))
+    assert found.named == (
+        "missing day: B has no row of daily_bars on 2012-06-14",
+        "missing rows: B lacks 1 rows of daily_bars that the other has",
+    )
+
+
+def test_forward_adjusted_prices_rounded_to_cents_are_named(delivered: Frames) -> None:
+    """As vendors send them: their returns differ by what rounding does."""
+    cents = {name: pl.col(name).round(2) for name in ("open", "high", "low", "close", "prev_close")}
+    found = held(delivered, with_column(qfq(delivered), "daily_bars", **cents))
+    assert [text.partition(":")[0] for text in found.named] == ["adjusted prices"]
+    assert column(found, "daily_bars", "return")["beyond"] > 0
+    noisy = {name: pl.col(name) + 0.01 * (pl.col("day").dt.day() % 2) for name in cents}
+    assert held(delivered, with_column(delivered, "daily_bars", **noisy)).named == (), (
+        "a cent now and then is no adjustment"
+    )
+
+
 def test_forward_adjusted_prices_are_named(delivered: Frames) -> None:
     found = held(delivered, qfq(delivered))
     assert [text.partition(":")[0] for text in found.named] == ["adjusted prices"]
@@ -251,6 +282,29 @@ def test_agreement_about_nothing_is_none(delivered: Frames) -> None:
     with pytest.raises(SourceError, match="have no table with rows of these months in common"):
         reconcile(days, bars, settings, MONTHS)
     assert reconcile(halves[0], halves[0], settings, MONTHS, only_common=True).agree
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (lots, "unit: daily_bars.volume of B is 0.01 times that of A; B counts lots of 100, A shares"),
+        (thousands, "unit: daily_bars.amount of B is 0.001 times that of A; B counts thousand CNY, A CNY"),
+        (qfq, "one side's prices are adjusted (qfq or hfq), canonical ones are not"),
+        (missing_day, "missing day: B has no row of daily_bars on 2012-06-14"),
+    ],
+)
+def test_the_command_names_each_planted_mistake(
+    rotation: Any, delivered: Frames, tmp_path: Path, plant: Callable[[Frames], Frames], said: str
+) -> None:
+    for name, frames in (("a", delivered), ("b", plant(delivered))):
+        (tmp_path / name).mkdir()
+        for table, rows in frames.items():
+            text = with_asset_id(rows) if "asset_key" in rows.columns else rows
+            text.write_parquet(tmp_path / name / f"{table}.parquet")
+    answer = rotation("reconcile", tmp_path / "a", tmp_path / "b", "--from", "2012-05", "--to", "2012-07")
+    assert answer.code == 1
+    assert said in answer.stdout
+    assert "They differ." in answer.stdout
 
 
 def test_the_command(rotation: Any, delivered: Frames, tmp_path: Path) -> None:

@@ -99,6 +99,20 @@ def test_units_of_bars_and_valuation(source: VendorSource) -> None:
     assert (index["volume"][0], index["amount"][0]) == (1000.0, 20_000.0)
 
 
+def test_bars_are_asked_for_unadjusted(source: VendorSource, stand: Stand) -> None:
+    """`pro_bar` makes its previous close by shifting raw closes, and adjusted prices are rewritten by each later dividend: bars
+    come from `daily` and factors from `adj_factor`, and what is stored on an ex-day is the exchange's previous close."""
+    methods = {method for method, _ in stand.asked}
+    assert {"daily", "adj_factor"} < methods
+    assert "pro_bar" not in methods
+    assert not [params for _, params in stand.asked if {"adj", "adjust"} & set(params)]
+    rows = source.fetch("daily_bars", FIRST, market.LAST).filter(pl.col("asset_id") == "600001.SH").sort("day")
+    at = rows["day"].to_list().index(market.EX_DAY)
+    true = next(bar for bar in market.bars() if (bar.code, bar.day) == ("600001.SH", market.EX_DAY))
+    assert rows["close"][at] == true.close
+    assert rows["prev_close"][at] == true.prev_close < rows["close"][at - 1]
+
+
 def test_suspended_days_repeat_the_last_close(source: VendorSource) -> None:
     rows = bars(source, "600002.SH")
     last = at(rows, date(2021, 12, 28))

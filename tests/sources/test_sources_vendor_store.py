@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import random
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -75,10 +77,38 @@ def test_killed_at_ten_random_moments_and_resumed(stand: Stand, tmp_path: Path) 
 
 def test_one_download_at_a_time(tmp_path: Path) -> None:
     store = VendorStore(tmp_path)
-    with store.alone(), pytest.raises(VendorError, match="another process downloads"), VendorStore(tmp_path).alone():
+    said = rf"process {os.getpid()} downloads into .*wait until it ends"
+    with store.alone(), pytest.raises(VendorError, match=said), VendorStore(tmp_path).alone():
         pass
     with store.alone():
         pass
+
+
+def test_a_second_command_names_the_process_that_downloads(
+    stand: Stand, rotation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process holds the folder: the command ends at once, asks nothing and leaves no database."""
+    monkeypatch.setenv("TUSHARE_TOKEN", market.CANARY)
+    place, asked = tmp_path / "vendors" / "tushare", len(stand.asked)
+    hold = (
+        "import sys; from pathlib import Path; from rotation_pipeline.sources.vendors.store import VendorStore\n"
+        "with VendorStore(Path(sys.argv[1])).alone(): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", hold, str(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        answer = rotation(
+            "ingest", "--source", "tushare", "--from", "2022-02", "--to", "2022-02", "--database", tmp_path / "x.duckdb",
+            "--set", f"source.vendor.address={stand.address}", "--json",
+        )  # fmt: skip
+        assert other.stdin is not None
+        other.stdin.close()
+    assert answer.code == 1
+    assert f"process {other.pid} downloads into {place}" in " ".join(answer.stderr.split())
+    assert answer.stdout == ""
+    assert len(stand.asked) == asked
+    assert not (tmp_path / "x.duckdb").exists()
 
 
 def test_a_damaged_unit_is_named(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ class Bao:
         self.lines = lines()
         self.trick: Trick | None = None
         self.asked: list[tuple[str, list[str]]] = []
+        self.questions: list[tuple[str, list[str]]] = []
+        """What was asked of it without the protocol."""
         self.logins = 0
         self.address = ""
 

@@ -114,7 +114,7 @@ def tables() -> dict[str, Rows]:
              "vol": 10.0, "amount": 20.0} for day in days
         ],
         "index_weight": [
-            {"index_code": market.INDEX, "con_code": code, "trade_date": _d(day), "weight": 100 / 11}
+            {"index_code": market.INDEX, "con_code": code, "trade_date": _d(day), "weight": 100 / len(market.members(day))}
             for day in ends for code in market.members(day)
         ],
         "dividend": [dividend, second, {**dividend, "ts_code": "600003.SH", "div_proc": "预案"}],

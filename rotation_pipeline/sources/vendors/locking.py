@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,14 +14,25 @@ def locked(path: Path) -> Generator[None]:
     """Hold the lock file ``path`` (made if it is not there). Raises :class:`BlockingIOError` if another process holds it."""
     with path.open("a+b") as handle:
         _take(handle.fileno())
+        handle.truncate(0)
+        handle.write(str(os.getpid()).encode())
+        handle.flush()
         yield  # closing the file gives the lock back
+
+
+def holder(path: Path) -> str:
+    """Who holds the lock file ``path``, in words: the process it names, where the system lets others read it."""
+    try:
+        number = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        number = ""
+    return f"process {number}" if number.isdigit() else "another process"
 
 
 if sys.platform == "win32":
 
     def _take(descriptor: int) -> None:
         import msvcrt
-        import os
 
         os.lseek(descriptor, 0, os.SEEK_SET)  # a byte is locked from where the file stands, and may lie past its end
         try:

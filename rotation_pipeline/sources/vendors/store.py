@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from rotation_pipeline.sources.vendors.errors import VendorError
-from rotation_pipeline.sources.vendors.locking import locked
+from rotation_pipeline.sources.vendors.locking import holder, locked
 
 MANIFEST = "manifest.json"
 SELECTION = "selection.json"
@@ -107,7 +107,7 @@ class VendorStore:
                 held.enter_context(locked(self.folder / ".lock"))
             except BlockingIOError as error:
                 raise VendorError(
-                    f"another process downloads into {self.folder}; wait until it ends: vendors block addresses that "
+                    f"{holder(self.folder / '.lock')} downloads into {self.folder}; wait until it ends: vendors block addresses that "
                     "call in parallel"
                 ) from error
             for left in sorted(self.folder.rglob(f"*{_PARTIAL}")):

@@ -1,0 +1,165 @@
+"""CSV files of prices and of an index: columns under the names they are known by, typed, what can't be read named with its row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from rotation_pipeline.sources.base import SourceError
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "asset_id": ("asset_id", "symbol", "code", "ts_code", "ticker", "股票代码", "证券代码", "代码"),
+    "day": ("day", "date", "trade_date", "datetime", "日期", "交易日期"),
+    "open": ("open", "开盘", "开盘价"),
+    "high": ("high", "最高", "最高价"),
+    "low": ("low", "最低", "最低价"),
+    "close": ("close", "收盘", "收盘价"),
+    "volume": ("volume", "vol", "成交量"),
+    "amount": ("amount", "money", "成交额"),
+    "prev_close": ("prev_close", "pre_close", "preclose", "前收盘", "前收盘价", "昨收"),
+    "adj_factor": ("adj_factor", "factor", "hfq_factor", "复权因子"),
+    "is_st": ("is_st", "isst", "st"),
+    "industry": ("industry", "行业"),
+    "pe_ttm": ("pe_ttm", "pettm"),
+    "pb": ("pb", "pbmrq"),
+    "ps_ttm": ("ps_ttm", "psttm"),
+    "dividend_yield_ttm": ("dividend_yield_ttm",),
+    "turnover_rate": ("turnover_rate",),
+    "total_market_value": ("total_market_value",),
+    "float_market_value": ("float_market_value",),
+}
+"""Canonical column → names it is known by, capitals aside."""
+NEEDED = ("asset_id", "day", "open", "high", "low", "close", "volume")
+_EMPTY = "_empty_"
+"""Prefix of the flag columns that mark optional values that were not given."""
+_ROW = "_row_"
+_DAY_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S")
+
+
+def stage_prices(path: Path, stage: Path) -> None:
+    """The CSV ``path`` as the Parquet file ``stage``: canonical names and types, rows as they come; other columns are left out.
+
+    The text is read a piece at a time and never held whole. Raises :class:`SourceError` naming the column or the row's value.
+    """
+    raw = pl.scan_csv(path, infer_schema=False, glob=False)
+    try:
+        columns = raw.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(f"prices {path} can't be read as CSV: {error}") from error
+    found = _columns(columns, path)
+    lacking = [name for name in NEEDED if name not in found]
+    if lacking:
+        told = "; ".join(f"{name} (called {', '.join(NAMES[name][:4])})" for name in lacking)
+        raise SourceError(f"prices {path} lack {told}. Their columns are {', '.join(columns)}")
+    frame = raw.select(pl.col(column).str.strip_chars().alias(name) for name, column in found.items())
+    numbers = [name for name in found if name not in ("asset_id", "day", "is_st", "industry")]
+    day = pl.coalesce(pl.col("day").str.to_date(form, strict=False) for form in _DAY_FORMATS)
+    empty = {name: pl.col(name).is_in(["", "nan", "NaN", "None", "null"]) | pl.col(name).is_null() for name in numbers}
+    treated = [pl.col("is_st").str.to_lowercase().is_in(["1", "true", "t", "yes", "y"])] if "is_st" in found else []
+    parsed = frame.with_columns(
+        _identifier().alias("asset_id"),
+        day.alias("day"),
+        *(pl.col(name).cast(pl.Float64, strict=False).fill_nan(None) for name in numbers),
+        *treated,
+        *(empty[name].alias(_EMPTY + name) for name in numbers if name not in NEEDED),
+    )
+    checked = ("asset_id", "day", *numbers)
+    try:
+        parsed.sink_parquet(stage, compression="lz4")
+        first = pl.scan_parquet(stage, glob=False).with_row_index(_ROW).select(map(_first_wrong, checked))
+        wrong = first.collect(engine="streaming").row(0, named=True)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(f"prices {path} can't be read as CSV: {error}") from error
+    for name in checked:
+        at = wrong[name]
+        if at is not None:
+            text = frame.select(name).slice(at, 1).collect(engine="streaming")[name][0]
+            raise SourceError(f"prices {path}, row {at + 2}: {text!r} in column {found[name]} is no {name}")
+
+
+def _first_wrong(name: str) -> pl.Expr:
+    """Position of the first row whose value of ``name`` could not be read; null without one."""
+    wrong = pl.col(name).is_null() if name in NEEDED else pl.col(name).is_null() & ~pl.col(_EMPTY + name)
+    return pl.when(wrong).then(pl.col(_ROW)).min().alias(name)
+
+
+def staged(stage: Path) -> pl.LazyFrame:
+    """What :func:`stage_prices` wrote, in canonical columns."""
+    return pl.scan_parquet(stage, glob=False).select(pl.exclude(f"^{_EMPTY}.*$"))
+
+
+def read_prices(path: Path) -> pl.DataFrame:
+    """The file with canonical column names and types, sorted by security and day, all in memory.
+
+    Raises :class:`SourceError` naming the column, the row's value or the two rows that are one too many.
+    """
+    with TemporaryDirectory() as place:
+        stage_prices(path, Path(place) / "prices.parquet")
+        prices = staged(Path(place) / "prices.parquet").collect()
+    refuse_copies(prices, str(path))
+    return prices.sort("asset_id", "day")
+
+
+def refuse_copies(prices: pl.DataFrame, path: str) -> None:
+    """Raise :class:`SourceError` where a security has a day more than once."""
+    twice = prices.filter(pl.struct("asset_id", "day").is_duplicated())
+    if twice.height:
+        asset, when = twice.select("asset_id", "day").row(0)
+        raise SourceError(f"prices {path} hold {asset} of {when} more than once ({twice.height} such rows)")
+
+
+def _columns(names: Iterable[str], path: Path) -> dict[str, str]:
+    """Canonical name → column of the file."""
+    lowered: dict[str, str] = {}
+    for name in names:
+        lowered.setdefault(name.strip().lstrip("\ufeff").lower(), name)
+    found: dict[str, str] = {}
+    for name, known in NAMES.items():
+        own = [lowered[item] for item in known if item in lowered]
+        if len(own) > 1:
+            raise SourceError(f"prices {path} have {len(own)} columns for {name}: {', '.join(own)}; keep one")
+        if own:
+            found[name] = own[0]
+    return found
+
+
+def _identifier() -> pl.Expr:
+    """600519.SH from what files write; a bare number is a stock, since a file of prices holds no index."""
+    text = pl.col("asset_id").str.to_uppercase()
+    digits = text.str.extract(r"^(?:(?:SH|SZ|BJ)\.?)?(\d{1,6})(?:\.(?:SH|SZ|BJ|XSHG|XSHE|SS))?$", 1).str.zfill(6)
+    written = text.str.extract(r"(SH|SZ|BJ|XSHG|XSHE|SS)", 1)
+    named = (  # not Expr.replace, for which polars holds the whole column
+        pl.when(written.is_in(["XSHG", "SS"])).then(pl.lit("SH")).when(written == "XSHE").then(pl.lit("SZ")).otherwise(written)
+    )  # fmt: skip
+    guessed = (
+        pl.when(digits.str.contains("^[69]")).then(pl.lit("SH"))
+        .when(digits.str.contains("^[023]")).then(pl.lit("SZ"))
+        .when(digits.str.contains("^[48]")).then(pl.lit("BJ"))
+    )  # fmt: skip
+    return digits + pl.lit(".") + pl.coalesce(named, guessed)
+
+
+def read_index(path: Path) -> pl.DataFrame:
+    """day, open, high, low, close of an index from a CSV with at least a date and a close. Raises :class:`SourceError`."""
+    try:
+        raw = pl.read_csv(path, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(f"index {path} can't be read as CSV: {error}") from error
+    found = _columns(raw.columns, path)
+    lacking = [name for name in ("day", "close") if name not in found]
+    if lacking:
+        raise SourceError(f"index {path} lacks {', '.join(lacking)}; its columns are {', '.join(raw.columns)}")
+    levels = [
+        pl.col(found.get(name, found["close"])).cast(pl.Float64, strict=False).alias(name)
+        for name in ("open", "high", "low", "close")
+    ]
+    day = pl.coalesce(pl.col(found["day"]).str.to_date(form, strict=False) for form in _DAY_FORMATS)
+    frame = raw.select(day.alias("day"), *levels)
+    if frame.null_count().sum_horizontal().item():
+        raise SourceError(f"index {path} has a date or level that can't be read")
+    if frame["day"].is_duplicated().any():
+        raise SourceError(f"index {path} has a day more than once")
+    return frame.sort("day")
