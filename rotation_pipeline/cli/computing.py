@@ -100,12 +100,12 @@ def _execute(settings: Settings, months: Sequence[date], only: Sequence[str] | N
     def warn(text: str) -> None:
         err.print(f"[yellow]warning[/] {escaped(text)}", highlight=False, soft_wrap=True)
 
-    stages_named(only)  # what is wrong with names or the source is told before a database is made
+    chosen = stages_named(only)  # what is wrong with names or the source is told before a database is made
     source = make_source(settings)
     _tell_refused(source, as_json)
     tell = fetching(as_json)
     with heed_interrupts() as refuse_after_interrupt:
-        if only is None or "raw_market_data" in only:
+        if any(stage.fetches for stage in chosen):
             download(settings, source, months, tell)
         with (
             nothing_left_behind(settings.database_path, settings.threads),

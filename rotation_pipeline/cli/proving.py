@@ -30,6 +30,9 @@ from rotation_pipeline.cli.terminal import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from rotation_pipeline.backtest.sensitivity import Unvaried
     from rotation_pipeline.settings import Settings
 
 
@@ -214,8 +217,6 @@ def study_sensitivity(
     from rotation_pipeline.orchestration.sensitivity_grid import stored_unvaried
     from rotation_pipeline.orchestration.study_pages import write_sensitivity
     from rotation_pipeline.orchestration.study_sensitivity import Result, run_study
-    from rotation_pipeline.reporting.sensitivity import unvaried_axes
-    from rotation_pipeline.reporting.words import Words
 
     unknown = sorted(set(axis or ()) - set(AXES))
     if unknown:
@@ -234,33 +235,56 @@ def study_sensitivity(
             )
 
     cells = run_study(settings, axes=axis or AXES, again=again, listen=listen)
-    found = standing(cells)
     written: list[Path] = []
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)
-        run = [item for item in AXES if item in set(cells["axis"])]
-        whole = set(run) == set(AXES) - {one.axis for one in left if not one.partly}
-        words = ["rotation study sensitivity", *(() if whole else (f"--axis {item}" for item in run))]
-        words += [] if settings.source.name == "simulated" else [f"--source {settings.source.name}", "--path FOLDER"]
-        words += [] if database is None else ["--database FILE"]
-        written = write_sensitivity(page, cells, settings, kind, " ".join([*words, f"--page {page}"]), left)
-    rows = json.loads(str(cells.drop(columns="month").to_json(orient="records")))
+        command = _sensitivity_command(cells, left, settings, page, database)
+        written = write_sensitivity(page, cells, settings, kind, command, left)
     if as_json:
         facts = {
-            "standing": found.__dict__,
-            "cells": rows,
+            "standing": asdict(standing(cells)),
+            "cells": _cell_rows(cells),
             "left_out": [asdict(one) for one in left],
             "pages": [str(item) for item in written],
         }
         sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
         return
+    _print_sensitivity(cells, left)
+    for item in written:
+        out.print(str(item), highlight=False, soft_wrap=True)
+
+
+def _cell_rows(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    return json.loads(str(cells.drop(columns="month").to_json(orient="records")))
+
+
+def _sensitivity_command(
+    cells: pd.DataFrame, left: Sequence[Unvaried], settings: Settings, page: Path, database: Path | None
+) -> str:
+    """The command a page names as its own; axes only where some that could be varied were not."""
+    from rotation_pipeline.backtest.tables import AXES
+
+    run = [item for item in AXES if item in set(cells["axis"])]
+    whole = set(run) == set(AXES) - {one.axis for one in left if not one.partly}
+    words = ["rotation study sensitivity", *(() if whole else (f"--axis {item}" for item in run))]
+    words += [] if settings.source.name == "simulated" else [f"--source {settings.source.name}", "--path FOLDER"]
+    words += [] if database is None else ["--database FILE"]
+    return " ".join([*words, f"--page {page}"])
+
+
+def _print_sensitivity(cells: pd.DataFrame, left: Sequence[Unvaried]) -> None:
+    from rotation_pipeline.backtest.sensitivity import standing
+    from rotation_pipeline.reporting.sensitivity import unvaried_axes
+    from rotation_pipeline.reporting.words import Words
+
+    found = standing(cells)
     shown = ("axis", "value", "sharpe", "baseline_sharpe", "difference", "low", "high", "active_share", "turnover")
     out.print(
         rich_table(
             [
                 {name: f"{row[name]:.3g}" if isinstance(row[name], float) else row[name] for name in shown}
                 | {"in use": "yes" if row["is_default"] else ""}
-                for row in rows
+                for row in _cell_rows(cells)
             ]
         )
     )
@@ -273,8 +297,6 @@ def study_sensitivity(
     )
     if left:
         out.print(unvaried_axes(left, Words("en")), highlight=False, soft_wrap=True)
-    for item in written:
-        out.print(str(item), highlight=False, soft_wrap=True)
 
 
 @study.command("regimes")

@@ -169,7 +169,7 @@ def build_asset(stage: Stage, settings: Settings, partitions: dg.MonthlyPartitio
     def compute(context: dg.AssetExecutionContext, rotation: RotationResource) -> Iterator[Any]:
         months = months_of(context)
         try:
-            with rotation.work(months) as work:
+            with rotation.work(months, fetches=stage.fetches) as work:
                 for notice in require_inputs(stage, work):
                     context.log.warning(notice)
                 outcome = run_stage(stage, work)

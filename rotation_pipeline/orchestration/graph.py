@@ -10,7 +10,7 @@ from functools import cache
 
 from rotation_pipeline.market import tables as raw
 from rotation_pipeline.orchestration import research
-from rotation_pipeline.orchestration.ingesting import ingest
+from rotation_pipeline.orchestration.ingesting import bars_to_come, ingest
 from rotation_pipeline.orchestration.stages import Begins, Frame, Group, Stage, Work
 from rotation_pipeline.warehouse.lineage import table_sources
 from rotation_pipeline.warehouse.models import SqlModel, sql_models
@@ -83,6 +83,9 @@ def stages() -> tuple[Stage, ...]:
             ingest,
             kinds=("python",),
             options=("source", "universe", "simulation", "sanity"),
+            wide=True,
+            bars=bars_to_come,
+            fetches=True,
         ),
     ]
     staging = _views(

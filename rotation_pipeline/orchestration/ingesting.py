@@ -8,12 +8,32 @@ from datetime import date, datetime
 
 import polars as pl
 
+from rotation_pipeline.market.calendar import add_months, month_last_day
 from rotation_pipeline.orchestration.stages import Frame, Work
 from rotation_pipeline.settings import Settings
 from rotation_pipeline.sources.base import KnowsTruth, Source
 from rotation_pipeline.sources.ingest import Ingestion
 
 Outputs = Mapping[str, Frame]
+
+
+HELD_AT_ONCE = 2
+"""Of a stock-day an ingestion holds a bar and a valuation, as delivered and as judged: it counts for this many bars."""
+
+
+def bars_to_come(work: Work, months: Sequence[date]) -> int:
+    """About how many daily bars the source has of the months, as many in each as are stored of the month before, or as it
+    has in the first; times :data:`HELD_AT_ONCE`.
+
+    Raises SourceError for a request that none of the months should be fetched for (see ``check_request``).
+    """
+    from rotation_pipeline.sources.ingest import check_request
+
+    check_request(work.source, months)
+    before = add_months(months[0], -1)
+    bars = work.warehouse.count("raw.daily_bars", before, before)
+    bars = bars or work.source.fetch("daily_bars", months[0], month_last_day(months[0])).height
+    return bars * len(months) * HELD_AT_ONCE
 
 
 def judged(settings: Settings, source: Source, months: Sequence[date], fetched_at: datetime) -> Ingestion:
@@ -47,7 +67,7 @@ def _restated(work: Work, fetched: pl.DataFrame) -> list[str]:
             f"{', '.join(other)}. The new rows replace them"
         ]
     raise RestatedSource(
-        f"the source {work.source.name} delivers other rows than those stored: {named}. Nothing was changed. "
+        f"the source {work.source.name} delivers other rows than those stored: {named}. Nothing was changed in these months. "
         f"`rotation ingest --restated --database {work.warehouse.path}` shows what differs, with --accept it is taken "
         "over; `rotation run --stale` then computes again what was made of the old rows"
     )

@@ -45,11 +45,13 @@ class RotationResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # ge
                 connection.close()
 
     @contextmanager
-    def work(self, months: list) -> Generator[Work]:  # type: ignore[type-arg]  # list of dates
-        """Everything a stage needs for ``months``."""
+    def work(self, months: list, *, fetches: bool) -> Generator[Work]:  # type: ignore[type-arg]  # list of dates
+        """Everything a stage needs for ``months``; ``fetches``: what a vendor has of them, too, downloaded before the
+        database is opened."""
         settings = self.settings()
         source = make_source(settings)
-        download(settings, source, months)
+        if fetches:
+            download(settings, source, months)
         with self.warehouse() as warehouse:
             refuse_mixed_sources(warehouse, source)
             refuse_another_sample(warehouse, settings)

@@ -70,6 +70,11 @@ def package_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 
 
+def computed_by() -> str:
+    """Code and package versions as one text: what computed a row that is kept while both stay the same."""
+    return f"{code_version()} {json.dumps(package_versions(), sort_keys=True)}"
+
+
 def seeds_of(settings: Settings) -> dict[str, int]:
     """Every seed in the settings that shapes a result, by its dotted name."""
     found: dict[str, int] = {}
@@ -237,7 +242,7 @@ def run_graph(
     used = source if source is not None else make_source(settings)
     refuse_mixed_sources(warehouse, used)
     refuse_another_sample(warehouse, settings)
-    if any(stage.name == "raw_market_data" for stage in chosen):
+    if any(stage.fetches for stage in chosen):
         prepare(settings, used, months, fetching)
     run_id, facts = identify(settings, used)
     for notice in inspect(warehouse, settings, run_id, facts, chosen, months):

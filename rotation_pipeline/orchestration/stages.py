@@ -6,7 +6,7 @@ Nothing here knows Dagster: the command line runs the same stages without a serv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ Progress = Callable[[int, int], None]
 ROWS_AT_ONCE = 2_000_000
 """Daily bars of the months a wide stage computes at once: memory follows the market and not the range. It decides nothing
 else, because a month's rows are the same whatever is computed along with it. 50 stocks reach it after a century."""
+ROWS_KEPT = 200_000
+"""Rows of a table an outcome keeps of a stage that was computed in parts."""
 Back = int | None | Callable[[Settings], int]
 """Months before the first one to compute: a number, one that settings decide, or None for all since a table begins."""
 
@@ -106,6 +108,11 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     return frame.with_columns(pl.col(dates).cast(pl.Datetime("ns"))).to_pandas()
 
 
+def stored_bars(work: Work, months: Sequence[date]) -> int:
+    """Daily bars of consecutive months in the warehouse."""
+    return work.warehouse.count("raw.daily_bars", months[0], months[-1])
+
+
 @dataclass(frozen=True)
 class Stage:
     """One node of the graph."""
@@ -129,6 +136,10 @@ class Stage:
     """Of stored tables it reads less far back than ``back``, how far: which months a restated one makes stale."""
     wide: bool = False
     """A row a security: in a large market a few months are computed and stored at a time (:data:`ROWS_AT_ONCE`)."""
+    bars: Callable[[Work, Sequence[date]], int] = stored_bars
+    """Of a wide stage: how many daily bars the months have; a guess will do."""
+    fetches: bool = False
+    """It reads the source: what that downloads is brought before, and for no other stage."""
     resumes: str | None = None
     """Table of which it reads the month itself and each security's last row before it, however far back."""
 
@@ -174,9 +185,14 @@ def run_stage(stage: Stage, work: Work) -> Outcome:
     if not work.months:
         return Outcome(stage.name, (), dict.fromkeys(stage.tables, 0), {}, {}, 0.0)
     parts: list[Outcome] = []
+    done = 0
     for months in _at_once(stage, work):
-        parts.append(_run_months(stage, replace(work, months=months)))
-        _let_go(parts)
+        part = work if len(months) == len(work.months) else _part(work, months, done)
+        parts.append(_run_months(stage, part))
+        done += len(months)
+        if part is not work:
+            work.progress(done, len(work.months))
+            _let_go(parts)
     rows = {name: sum(part.rows.get(name, 0) for part in parts) for name in stage.tables}
     return Outcome(
         stage.name,
@@ -189,24 +205,37 @@ def run_stage(stage: Stage, work: Work) -> Outcome:
     )
 
 
-def _at_once(stage: Stage, work: Work) -> list[list[date]]:
-    """The months in runs that are computed together."""
-    if not stage.wide:
-        return [work.months]
-    bars = work.warehouse.count("raw.daily_bars", work.first, work.last)
-    few = max(ROWS_AT_ONCE * len(work.months) // max(bars, 1), 1)
-    return [work.months[at : at + few] for at in range(0, len(work.months), few)]
+def _at_once(stage: Stage, work: Work) -> Iterator[list[date]]:
+    """The months in runs that are computed together; how long the next one is, is asked when it begins."""
+    rest = work.months
+    while rest:
+        few = len(rest)
+        if stage.wide and few > 1:
+            few = max(ROWS_AT_ONCE * few // max(stage.bars(work, rest), 1), 1)
+        yield rest[:few]
+        rest = rest[few:]
+
+
+def _part(work: Work, months: list[date], before: int) -> Work:
+    """The work of some of its months, ``before`` months being done: how far it is, is said of all months."""
+
+    def onward(done: int, total: int) -> None:
+        work.progress(before + len(months) * done // max(total, 1), len(work.months))
+
+    return replace(work, months=months, progress=onward)
 
 
 def _let_go(parts: list[Outcome]) -> None:
-    """Of each table drop the rows of earlier parts that no longer fit together: memory follows the market, not the range."""
+    """Of each table keep the last rows only, the last month in any case: memory follows the market, not the range."""
     rows: dict[str, int] = {}
     for at in range(len(parts) - 1, -1, -1):
         held: dict[str, pl.DataFrame] = {}
         for name, frame in parts[at].frames.items():
             rows[name] = rows.get(name, 0) + frame.height
-            if at == len(parts) - 1 or rows[name] <= ROWS_AT_ONCE:
+            if rows[name] <= ROWS_KEPT:
                 held[name] = frame
+            elif at == len(parts) - 1:
+                held[name] = frame.filter(frame["month"] == parts[at].months[-1])
         parts[at] = replace(parts[at], frames=held)
 
 

@@ -37,7 +37,7 @@ from rotation_pipeline.orchestration.freshness import run_of_results
 from rotation_pipeline.orchestration.graph import inputs_of, stage_named, stages
 from rotation_pipeline.orchestration.replay import compare
 from rotation_pipeline.orchestration.reports import last_month, require_report
-from rotation_pipeline.orchestration.runner import code_version, make_source, run_graph
+from rotation_pipeline.orchestration.runner import computed_by, make_source, run_graph
 from rotation_pipeline.orchestration.sensitivity_grid import Cell, changed, grid, stored_indices, unvaried
 from rotation_pipeline.orchestration.stages import Work, run_stage, timestamp, to_pandas
 from rotation_pipeline.reporting.sensitivity import unvaried_axes
@@ -126,7 +126,7 @@ class _Study:
         )
         row = Row(
             cell.axis, cell.position, cell.value, canonical_json(cell.told), cell.is_default, own["trial_id"],
-            code_version(), judged,
+            computed_by(), judged,
         )  # fmt: skip
         return Result(row, pl.DataFrame([own], schema=found.schema))
 
@@ -242,10 +242,11 @@ def run_study(
 ) -> pd.DataFrame:
     """Compute the cells of ``axes`` over the database of ``settings``, storing each when it is done; all stored cells of these results.
 
-    Cells that are stored already, by this code, are not computed again unless ``again``: a study that was interrupted goes on
-    where it was. At the end, and where it is interrupted, everything that counts trials is computed anew as of the last month,
-    with those of the study, the report among it. Raises :class:`StaleResults` where the stored results do not belong together,
-    are of other code or were changed meanwhile, and :class:`SettingsError` where no axis asked for changes anything.
+    Cells that are stored already, by this code and these versions of packages, are not computed again unless ``again``: a
+    study that was interrupted goes on where it was. At the end, and where it is interrupted, everything that counts trials is
+    computed anew as of the last month, with those of the study, the report among it. Raises :class:`StaleResults` where the
+    stored results do not belong together, are of other code or were changed meanwhile, and :class:`SettingsError` where no
+    axis asked for changes anything.
     """
     source = make_source(settings)
     with _scratch(settings) as scratch:
@@ -264,7 +265,7 @@ def run_study(
             _copy_inputs(stored, scratch, month)
             default = _recompute(study, scratch, Cell("score", 0, ""))
             _refuse_other_code(stored, scratch, month)
-        code = code_version()
+        code = computed_by()
         waiting = [cell for cell in cells if again or _key(cell) not in done or done[_key(cell)].code_version != code]
         # the settings in use come first: without them the others could not be ranked, wherever the study is interrupted
         own = [_default_result(cell, default) for cell in waiting if cell.is_default]

@@ -52,11 +52,12 @@ def ingest_months(
 
     ``fetched_at``: UTC without zone, stamped on every ingestion row. Raises :class:`SourceError` for months outside the
     source's span, a required table it lacks, rows without a date and a month left without rows; the errors of
-    :func:`check_table` pass through. Memory: all rows of the range and of ``options.lookback_days`` before it.
+    :func:`check_table` pass through. Memory: all rows of the range and of ``options.lookback_days`` before it; ask for a
+    long one in parts, which gives the same rows.
     """
     options = options or SanityOptions()
     wanted = sorted(set(months))
-    _check_request(source, wanted)
+    check_request(source, wanted)
     parts = [_ingest_run(source, run, fetched_at, options) for run in consecutive(wanted)]
     if len(parts) == 1:
         return parts[0]
@@ -67,7 +68,9 @@ def ingest_months(
     )
 
 
-def _check_request(source: Source, months: list[date]) -> None:
+def check_request(source: Source, months: Sequence[date]) -> None:
+    """Raise :class:`SourceError` for no months, days that begin none, months outside the source's span, or a source that
+    lacks a required table: what is known before anything is fetched."""
     if not months:
         raise SourceError(f"source {source.name}: no month was asked for")
     odd = [month for month in months if month != month_start(month)]

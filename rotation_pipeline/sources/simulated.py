@@ -11,22 +11,32 @@ from datetime import date
 import polars as pl
 
 from rotation_pipeline.market.calendar import CalendarError, add_months, calendar_end, month_last_day, month_start
-from rotation_pipeline.market.simulation import SimulatedMarket, SimulationOptions, Simulator, market_of
+from rotation_pipeline.market.simulation import SimulationOptions, Simulator
+from rotation_pipeline.market.simulation.records import STOCK_DAYS
 from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TABLES, SOURCE_TABLES, TRUTH_TABLES
 from rotation_pipeline.sources.base import SourceError, SourceKind
 
 MODEL = "1"
 """Raised whenever the simulated market changes for equal options."""
-_SERVED = frozenset(table.name for table in SOURCE_TABLES)
+STOCK_DAYS_HELD = 2_000_000
+"""Stock-days (about 150 bytes each) from which on months long past are let go: memory follows the market and not its
+span. 50 stocks reach it after a century; 5,000 after a year and a half."""
+MONTHS_BEHIND = 14
+"""Months before those asked for that are held in any case: whoever judges a month looks back a year at most."""
+_TABLES = {table.name: table for table in SOURCE_TABLES}
 
 
 class SimulatedSource:
-    """A simulated market grown as far as it is asked for; equal options give equal tables."""
+    """A simulated market grown as far as it is asked for; equal options give equal tables.
+
+    Of a large market the stock-days of the months asked for last are held. To be asked for earlier ones costs the
+    simulation from its beginning: ask for months in their order.
+    """
 
     def __init__(self, options: SimulationOptions) -> None:
         self._options = options
         self._simulator: Simulator | None = None
-        self._market: SimulatedMarket | None = None
+        self._held_from = date.min
 
     @property
     def name(self) -> str:
@@ -52,7 +62,7 @@ class SimulatedSource:
 
     def serves(self, table_name: str) -> bool:
         """True for every canonical table."""
-        return table_name in _SERVED
+        return table_name in _TABLES
 
     def fetch(self, table_name: str, first: date, last: date) -> pl.DataFrame:
         """Rows of [first, last] as :class:`rotation_pipeline.sources.base.Source` describes.
@@ -62,11 +72,14 @@ class SimulatedSource:
         """
         if not self.serves(table_name):
             raise SourceError(
-                f"source simulated: there is no table {table_name!r}; it has {', '.join(sorted(_SERVED))}"
+                f"source simulated: there is no table {table_name!r}; it has {', '.join(sorted(_TABLES))}"
             )
-        frame = self._up_to(last).tables[table_name]
+        simulator, table = self._grown(first, last, held=table_name in STOCK_DAYS), _TABLES[table_name]
         if table_name in DATED_BY:
-            return frame.filter(pl.col(DATED_BY[table_name]).is_between(first, last))
+            return simulator.records.dated(table, (first, last))
+        frame = simulator.records.intervals(
+            table, simulator.standing, simulator.membership, add_months(simulator.next_month, -1)
+        )
         start, end = INTERVAL_TABLES[table_name], INTERVAL_ENDS[table_name]
         return frame.filter((pl.col(start) <= last) & (pl.col(end).is_null() | (pl.col(end) > first)))
 
@@ -81,20 +94,31 @@ class SimulatedSource:
             raise SourceError(
                 f"source simulated: truth is known from {first:%Y-%m} to {last:%Y-%m}, not {outside[0]:%Y-%m}"
             )
-        market = self._up_to(max(months, default=first))
+        begin, end = min(months, default=first), max(months, default=first)
+        records = self._grown(begin, end, held=False).records
         return {
-            table.name: market.truth[table.name].filter(pl.col("month").is_in(list(months))) for table in TRUTH_TABLES
+            table.name: records.truth(table, (begin, end)).filter(pl.col("month").is_in(list(months)))
+            for table in TRUTH_TABLES
         }
 
-    def _up_to(self, day: date) -> SimulatedMarket:
-        """The market up to the month of ``day`` or further; grown on from where it stood."""
-        month = max(month_start(day), self._options.first_month)
-        if self._market is None or self._market.last_month < month:
-            if self._simulator is None:
-                self._simulator = Simulator(self._options)
+    def _grown(self, first: date, last: date, *, held: bool) -> Simulator:
+        """The market up to the month of ``last`` or further, grown on from where it stood; ``held``: its stock-days from
+        ``first`` on must be there."""
+        if self._simulator is None or (held and first < self._held_from):
+            self._simulator, self._held_from = Simulator(self._options), date.min
+        simulator, end = self._simulator, max(month_start(last), self._options.first_month)
+        while simulator.next_month <= end:
+            self._let_go(simulator, first)
             try:
-                self._simulator.advance(month)
+                simulator.advance(simulator.next_month)
             except CalendarError as error:
                 raise SourceError(f"source simulated: {error}") from error
-            self._market = market_of(self._simulator, month)
-        return self._market
+        return simulator
+
+    def _let_go(self, simulator: Simulator, first: date) -> None:
+        """Forget what lies far behind ``first``, if much is held."""
+        before = add_months(month_start(first), -MONTHS_BEHIND)
+        anything = before > self._held_from or simulator.next_month <= before
+        if anything and simulator.records.stock_days > STOCK_DAYS_HELD:
+            simulator.records.forget(before)
+            self._held_from = before

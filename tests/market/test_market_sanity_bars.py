@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,7 +14,15 @@ from market_frames import ASSETS, MONTHS, bars, listings, planted, position, wit
 from rotation_pipeline.market.calendar import add_months
 from rotation_pipeline.market.identifiers import asset_key
 from rotation_pipeline.market.options import SanityOptions
-from rotation_pipeline.market.sanity import PartitionRejected, SanityContext, SanityError, SchemaMismatch, check_table
+from rotation_pipeline.market.sanity import (
+    PartitionRejected,
+    SanityContext,
+    SanityError,
+    SchemaMismatch,
+    check_table,
+    windows,
+)
+from rotation_pipeline.market.sanity import bars as sanity_bars
 from rotation_pipeline.market.tables import DAILY_BARS
 
 A, B, C, D = ASSETS
@@ -323,3 +333,28 @@ def test_a_month_alone_equals_the_month_in_a_range(market: pl.DataFrame) -> None
 def test_months_helper_frames_are_whole() -> None:
     assert MONTHS[-1] == add_months(MONTHS[0], 2)
     assert with_month(bars().drop("month"))["month"].unique().sort().to_list() == MONTHS
+
+
+def test_a_large_market_is_judged_a_few_months_at_a_time_with_equal_findings(
+    market: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = planted(market, position(market, A, DAY), close=99.0, high=99.1)
+    wrong = planted(wrong, position(market, B, date(2022, 3, 1)), adj_factor=1.5)  # held against the month before
+    whole = judge(wrong)
+    assert whole.findings.height >= 2
+    sizes: list[int] = []
+    cut = windows.windows
+
+    def counted(*given: Any) -> Iterator[tuple[list[date], pl.DataFrame]]:
+        for chunk, rows in cut(*given):
+            sizes.append(len(chunk))
+            yield chunk, rows
+
+    monkeypatch.setattr(sanity_bars, "windows", counted)
+    for rows, expected in ((market.height, [3]), (market.height // 2, [1, 1, 1]), (1, [1, 1, 1])):
+        monkeypatch.setattr(windows, "ROWS_AT_ONCE", rows)
+        sizes.clear()
+        parts = judge(wrong)
+        assert sizes == expected
+        assert parts.findings.equals(whole.findings)
+        assert parts.accepted.equals(whole.accepted)

@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 from conftest import small_settings
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
@@ -17,11 +19,14 @@ from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.load_target import ModuleTarget
 
 from rotation_pipeline.definitions import build_definitions
+from rotation_pipeline.orchestration import resources
 from rotation_pipeline.orchestration.assets import asset_key
 from rotation_pipeline.orchestration.graph import stages
 from rotation_pipeline.orchestration.replay import compare
 from rotation_pipeline.orchestration.runner import run_graph
 from rotation_pipeline.settings import Settings
+from rotation_pipeline.sources.base import SourceError
+from rotation_pipeline.sources.simulated import SimulatedSource
 from rotation_pipeline.warehouse.catalog import catalog, table_named
 from rotation_pipeline.warehouse.store import open_warehouse
 
@@ -163,6 +168,35 @@ def test_one_partition_alone_equals_the_range(settings: Settings, instance: dg.D
     ):
         name = "intermediate.index_features"
         assert compare(table_named(name), expected.read(name), got.read(name)) == (0, "")
+
+
+class Unreachable(SimulatedSource):
+    """A source whose vendor does not answer."""
+
+    def prepare(self, first: date, last: date, listen: Any = None) -> int:
+        raise SourceError("the vendor does not answer")
+
+    def refused(self) -> dict[str, str]:
+        return {}
+
+    def fetch(self, table_name: str, first: date, last: date) -> pl.DataFrame:
+        raise SourceError("the vendor does not answer")
+
+
+def test_only_the_asset_that_reads_the_source_asks_it(
+    settings: Settings, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.duckdb"
+    shutil.copy(settings.database_path, copy)
+    chosen = settings.model_copy(update={"database": copy})
+    monkeypatch.setattr(resources, "make_source", lambda given: Unreachable(given.simulation))
+    month = settings.sample.last
+    later = [name for name in BACKFILLED if name != "raw_market_data"]
+    assert materialize(chosen, instance, later, month, month).success
+    result = materialize(chosen, instance, ["raw_market_data"], month, month, raise_on_error=False)
+    failure = next(event for event in result.all_events if event.is_step_failure)
+    assert "the vendor does not answer" in str(failure.step_failure_data.error)
+    assert [stage.name for stage in stages() if stage.fetches] == ["raw_market_data"]
 
 
 def test_a_month_without_its_inputs_fails_with_the_remedy(

@@ -19,7 +19,7 @@ from rotation_pipeline.backtest.counting import counted, latest_until, read_tria
 from rotation_pipeline.backtest.sensitivity import stored_rows
 from rotation_pipeline.backtest.tables import AXES
 from rotation_pipeline.market.calendar import add_months
-from rotation_pipeline.orchestration import sensitivity_grid, study_sensitivity
+from rotation_pipeline.orchestration import runner, sensitivity_grid, study_sensitivity
 from rotation_pipeline.orchestration.graph import stages
 from rotation_pipeline.orchestration.replay import verify_replay
 from rotation_pipeline.orchestration.reports import load_report_data
@@ -182,6 +182,22 @@ def test_a_second_study_computes_nothing_again_and_keeps_the_rows(
     assert told == ["0", "1 d", "1 m"]
 
 
+@pytest.mark.parametrize("changed_part", ["code_version", "package_versions"])
+def test_cells_of_other_code_or_packages_are_computed_again(
+    studied: tuple[Settings, pd.DataFrame], changed_part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = copied(studied[0], tmp_path)
+    other = "9+new" if changed_part == "code_version" else {**runner.package_versions(), "numpy": "9.9"}
+    monkeypatch.setattr(runner, changed_part, lambda: other)
+    told: list[str] = []
+    found = run_study(settings, axes=("lag",), listen=lambda result, _done, _all: told.append(result.row.value))
+    assert told == ["0", "1 d", "1 m"]
+    marked = found["code_version"] == runner.computed_by()
+    assert set(found.loc[marked, "axis"]) == {"lag"}
+    same = [name for name in found.columns if name != "code_version"]
+    assert found[same].equals(studied[1][same])
+
+
 def test_an_interrupted_study_keeps_what_it_computed_and_goes_on(
     made: Settings, studied: tuple[Settings, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +275,11 @@ def test_the_command_on_the_page_is_the_one_that_made_it(
     assert "The first month is not varied" in text
     assert "The first month is not varied" in answer.stdout
     assert text.count("\n| ") == len(cells) + 1
+    facts = json.loads(
+        rotation("study", "sensitivity", "--database", settings.database_path, "--axis", "lag", "--json").stdout
+    )
+    assert facts["standing"]["cells"] == cells["trial_id"].nunique()
+    assert [row["value"] for row in facts["cells"]] == cells["value"].tolist()
     refused = rotation("study", "sensitivity", "--database", settings.database_path, "--axis", "start")
     assert refused.code == 2
     assert "no cell to compute. The first month is not varied" in refused.stderr

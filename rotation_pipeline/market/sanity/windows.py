@@ -15,6 +15,8 @@ from rotation_pipeline.market.calendar import month_last_day
 
 MONTHS_AT_ONCE = 12
 """Months whose windows are held in memory together; results don't depend on it."""
+ROWS_AT_ONCE = 500_000
+"""Rows of the months held together, in a large market: their windows are two to three times as many."""
 
 
 def windows(
@@ -24,8 +26,9 @@ def windows(
 
     ``frame`` must be sorted by asset and day; chunks come sorted by judged month, asset and day.
     """
-    for at in range(0, len(months), MONTHS_AT_ONCE):
-        chunk = list(months[at : at + MONTHS_AT_ONCE])
+    few = min(max(ROWS_AT_ONCE * len(months) // max(frame.height, 1), 1), MONTHS_AT_ONCE)
+    for at in range(0, len(months), few):
+        chunk = list(months[at : at + few])
         yield chunk, pl.concat([_window(frame, day, month, lookback_days) for month in chunk], rechunk=True)
 
 

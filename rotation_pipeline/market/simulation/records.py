@@ -22,6 +22,8 @@ from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TA
 
 SCHEME = "simulated level 1"
 WEIGHT_DERIVATION = "simulated: tradable market value of the members at the close"
+STOCK_DAYS = ("daily_bars", "daily_valuation")
+"""Tables of a row a stock and session: all but these are small."""
 Columns = dict[str, list[NDArray[np.generic]]]
 _NEVER = np.datetime64("NaT")
 
@@ -138,11 +140,39 @@ class Records:
             turnover_rate=row[k.VOLUME] / row[k.FLOATING], total_market_value=total, float_market_value=tradable,
         )  # fmt: skip
 
+    @property
+    def stock_days(self) -> int:
+        """Rows of ``daily_bars`` held; ``daily_valuation`` has as many."""
+        return sum(part.size for part in self._columns.get("daily_bars", {}).get("day", []))
+
+    def forget(self, before: date) -> None:
+        """Let go of the stock-days of months that ended before the day."""
+        for name in STOCK_DAYS:
+            store = self._columns.get(name, {})
+            parts = store.get("day", [])
+            kept = [at for at, days in enumerate(parts) if days.size and days.max() >= np.datetime64(before)]
+            for column, values in store.items():
+                store[column] = [values[0][:0].copy(), *(values[at] for at in kept)]
+
     # --- tables ------------------------------------------------------------------------------------------------------
 
-    def _collect(self, table: Table) -> pl.DataFrame:
-        """All rows of a table, sorted by its key, codes written out as text."""
-        joined = {name: np.concatenate(parts) for name, parts in self._columns[table.name].items()}
+    def _joined(self, table: Table, window: tuple[date, date] | None) -> dict[str, NDArray[np.generic]]:
+        """The columns of a table, whole or the rows dated in ``window``, both ends included."""
+        store = self._columns[table.name]
+        if window is None:
+            return {name: np.concatenate(parts) for name, parts in store.items()}
+        dated = "month" if table.schema == "truth" else DATED_BY[table.name]
+        first, last = (np.datetime64(day, "D") for day in window)
+        inside = [(days >= first) & (days <= last) for days in store[dated]]
+        chosen = [at for at, rows in enumerate(inside) if rows.any()]
+        return {
+            name: np.concatenate([parts[0][:0], *(parts[at][inside[at]] for at in chosen)])
+            for name, parts in store.items()
+        }
+
+    def _collect(self, table: Table, window: tuple[date, date] | None = None) -> pl.DataFrame:
+        """Rows of a table, sorted by its key, codes written out as text."""
+        joined = self._joined(table, window)
         for name, value in _CONSTANTS.items():
             if table.name in value:
                 joined[name] = np.zeros(next(iter(joined.values())).size, dtype=np.int8)
@@ -159,9 +189,10 @@ class Records:
             columns[name] = pl.Series(name, words[name])[values] if name in words else _series(name, values)
         return pl.DataFrame(columns)
 
-    def dated(self, table: Table) -> pl.DataFrame:
-        """A table of dated rows in canonical columns without ``month``, sorted by its key."""
-        return self._collect(table)
+    def dated(self, table: Table, window: tuple[date, date] | None = None) -> pl.DataFrame:
+        """A table of dated rows in canonical columns without ``month``, sorted by its key: all of it, or the rows dated
+        from the first to the last day of ``window``."""
+        return self._collect(table, window)
 
     def intervals(self, table: Table, standing: Standing, membership: Membership, last_month: date) -> pl.DataFrame:
         """A table of intervals as known at the end of ``last_month``: later starts and ends are hidden."""
@@ -176,9 +207,9 @@ class Records:
         hidden = pl.when(pl.col(end) <= last).then(pl.col(end)).alias(end)
         return frame.filter(pl.col(start) <= last).with_columns(hidden).select(names).sort(_key(table))
 
-    def truth(self, table: Table) -> pl.DataFrame:
-        """A truth table in its stored columns, ``month`` included, sorted by its key."""
-        return self._collect(table)
+    def truth(self, table: Table, window: tuple[date, date] | None = None) -> pl.DataFrame:
+        """A truth table in its stored columns, ``month`` included, sorted by its key; the months of ``window`` or all."""
+        return self._collect(table, window)
 
     def _listings(self, standing: Standing) -> pl.DataFrame:
         names = np.flatnonzero(~np.isnat(standing.listed_on))
