@@ -5,13 +5,16 @@ is named as not measured, so a missing peer or a broken benchmark is seen.
 
     BENCH_TABLE=build/bench.jsonl python benchmarks/bench_regimes_hmm.py
     python benchmarks/scoreboard.py build/bench.jsonl
+    python benchmarks/scoreboard.py build/bench.jsonl --page docs/speed.md
+
+The last writes the table between the page's marks.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,19 +65,51 @@ def ceiling(value: float, goal: float) -> str:
     return "reached" if value <= goal else "within a fifth" if value * GATE <= goal else "MISSED"
 
 
-def table(lines: Sequence[str]) -> str:
-    """The rows in their order; each that is absent says so."""
+def rows_of(lines: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """The rows in their order under a head; each that is absent says so."""
     found = [json.loads(line) for line in lines if line.strip()]
     rows = [("what", "measured", "goal", "")]
     for name in ROWS:
         own = [item for item in found if item["row"] == name]
         rows += [(name if i == 0 else "", each["figure"], each["goal"], each["verdict"]) for i, each in enumerate(own)]
         rows += [] if own else [(name, "not measured in this run", "", "")]
+    return rows
+
+
+def table(lines: Sequence[str]) -> str:
+    """The rows as text."""
+    rows = rows_of(lines)
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
+BEGIN, END = "<!-- measured -->", "<!-- end of what was measured -->"
+
+
+def into_page(page: Path, lines: Sequence[str]) -> None:
+    """The rows as a table between the page's marks; SystemExit for a page without them."""
+    text = page.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise SystemExit(f"{page} lacks the lines {BEGIN} and {END}; the table goes between them")
+    head, *rows = [f"| {' | '.join(row)} |" for row in rows_of(lines)]
+    laid = "\n".join([head, "|---|---|---|---|", *rows])
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n\n{laid}\n\n{END}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Print the table of a file of rows, and write it into a page if one is named."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--page", type=Path)
+    arguments = parser.parse_args()
+    lines = arguments.rows.read_text(encoding="utf-8").splitlines()
+    print(table(lines))
+    if arguments.page:
+        into_page(arguments.page, lines)
+
+
 if __name__ == "__main__":
-    print(table(Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()))
+    main()

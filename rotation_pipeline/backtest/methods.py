@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Literal
 
 Language = Literal["zh", "en"]
@@ -41,11 +42,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "predictive_ability": (
         "Hansen 2005, studentised, stationary bootstrap, {count} strategies, best {best}; one-sided consistent p, lower {lower}, upper {upper}",
-        "Hansen 2005，学生化，平稳自助法，{count} 个策略，最优 {best}；单侧一致 p 值，下界 {lower}，上界 {upper}",
+        "Hansen 2005，学生化，平稳自助法，{count} 个策略，最优为{best}；单侧一致 p 值，下界 {lower}，上界 {upper}",
     ),
     "reality_check": (
         "White 2000, stationary bootstrap of √n × the largest mean excess, {count} strategies, best {best}; one-sided p",
-        "White 2000，√n × 最大平均超额的平稳自助法，{count} 个策略，最优 {best}；单侧 p 值",
+        "White 2000，√n × 最大平均超额的平稳自助法，{count} 个策略，最优为{best}；单侧 p 值",
     ),
 }
 """Method → (English, Chinese); every place holds text without a comma, semicolon or blank."""
@@ -58,13 +59,15 @@ def method_text(method: str, *, of_excess: bool = False, **values: object) -> st
     return _TEXTS[method][0].format(**values) + (_OF_EXCESS[0] if of_excess else "")
 
 
-def method_in(language: Language, detail: str) -> str:
-    """A text of :func:`method_text` in the language asked for. Raises ValueError for a text of no known method."""
-    if language == "en":
-        return detail
-    plain = detail.removesuffix(_OF_EXCESS[0])
-    for english, chinese in _TEXTS.values():
-        found = re.fullmatch(_PLACE.sub(r"(?P<\1>[^ ,;]+)", re.escape(english)), plain)
+def method_in(language: Language, detail: str, named: Callable[[str], str] = str) -> str:
+    """A text of :func:`method_text` in the language asked for, the book in it as ``named`` puts it.
+
+    Raises ValueError for a text of no known method.
+    """
+    plain, place = detail.removesuffix(_OF_EXCESS[0]), ("en", "zh").index(language)
+    for texts in _TEXTS.values():
+        found = re.fullmatch(_PLACE.sub(r"(?P<\1>[^ ,;]+)", re.escape(texts[0])), plain)
         if found is not None:
-            return chinese.format(**found.groupdict()) + (_OF_EXCESS[1] if plain != detail else "")
+            values = {name: named(value) if name == "best" else value for name, value in found.groupdict().items()}
+            return texts[place].format(**values) + (_OF_EXCESS[place] if plain != detail else "")
     raise ValueError(f"{detail!r} is the text of no known method; recompute marts.significance with this version")

@@ -267,7 +267,7 @@ SENSITIVITY = Table(
             Column("changes", "VARCHAR", "JSON", "settings that differ from those in use; lags beside them"),
             Column("is_default", "BOOLEAN", "flag", "the settings in use"),
             Column("trial_id", "VARCHAR", "hex", "the cell's row in marts.trials"),
-            Column("code_version", "VARCHAR", "text", "code that computed the cell"),
+            Column("code_version", "VARCHAR", "text", "code and versions of the packages that computed the cell"),
             Column("months", "INTEGER", "count", "months of returns", minimum=0.0),
             Column("sharpe", "DOUBLE", "per year", "Sharpe ratio of net returns", "too few months"),
             Column(

@@ -38,8 +38,8 @@ def parameter_shapes(inputs: int, hidden: int, layers: int, feed_forward: int, l
     return shapes | {"norm_g": (hidden,), "norm_b": (hidden,)}
 
 
-class StackedTransformer:
-    """Forward and backward over ``windows`` consecutive windows of ``months`` for all seeds."""
+class TransformerEncoder:
+    """A Transformer over ``windows`` consecutive windows of ``months`` for all seeds: its parameters and sizes."""
 
     def __init__(
         self,
@@ -52,13 +52,25 @@ class StackedTransformer:
     ) -> None:
         """``parameters`` and ``gradients``: seeds × shape; ``months``: inputs × (windows + lookback − 1)."""
         check_months(months, windows, lookback)
-        self.leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-        self.gradients = gradients
+        self.parameters, self.gradients, self.months = parameters, gradients, months
         self.seeds, self.hidden = parameters["embed_b"].shape
         self.layers = sum(name.startswith("up_w_") for name in parameters)
         self.n, self.steps, self.heads = windows, lookback, attention_heads
-        self._rows = months.t().expand(self.seeds, months.shape[1], months.shape[0])
-        self._output: Tensor | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """What a form of the encoder keeps beside these."""
+
+
+class StackedTransformer(TransformerEncoder):
+    """Forward and backward by autograd."""
+
+    _output: Tensor | None
+
+    def _start(self) -> None:
+        self.leaves = {name: value.detach().requires_grad_() for name, value in self.parameters.items()}
+        self._rows = self.months.t().expand(self.seeds, self.months.shape[1], self.months.shape[0])
+        self._output = None
 
     def _linear(self, x: Tensor, name: str, first: int = 0, last: int | None = None) -> Tensor:
         weight, bias = self.leaves[name], self.leaves[name.replace("_w", "_b")]

@@ -78,6 +78,13 @@ def where_positive(values: Floats, slopes: Floats) -> None:
         slopes[j] = slopes[j] if values[j] > _ZERO else _ZERO
 
 
+@njit(cache=True, error_model="numpy", inline="always")
+def _tile(values: Floats, row: int, columns: int, first: int, count: int) -> Floats:
+    """``count`` columns from ``first`` on of a row of ``columns``."""
+    start = row * columns + first
+    return values[start : start + count]
+
+
 @njit(cache=True, error_model="numpy")
 def norm(
     x: Floats,
@@ -98,26 +105,23 @@ def norm(
             count = min(TILE, columns - first)
             mean[:] = _ZERO
             square[:] = _ZERO
-            for d in range(hidden):
-                start = (s * hidden + d) * columns + first
-                row = x[start : start + count]
+            for r in range(s * hidden, (s + 1) * hidden):
+                row = _tile(x, r, columns, first, count)
                 for j in range(count):
                     mean[j] += row[j]
             for j in range(count):
                 mean[j] *= share
-            for d in range(hidden):
-                start = (s * hidden + d) * columns + first
-                row = x[start : start + count]
+            for r in range(s * hidden, (s + 1) * hidden):
+                row = _tile(x, r, columns, first, count)
                 for j in range(count):
                     gap = row[j] - mean[j]
                     square[j] += gap * gap
-            rate = scale[s * columns + first : s * columns + first + count]
+            rate = _tile(scale, s, columns, first, count)
             for j in range(count):
                 rate[j] = _ONE / np.sqrt(square[j] * share + _EPSILON)
-            for d in range(hidden):
-                start = (s * hidden + d) * columns + first
-                row, centred, to = x[start : start + count], unit[start : start + count], out[start : start + count]
-                g, b = gain[s * hidden + d], shift[s * hidden + d]
+            for r in range(s * hidden, (s + 1) * hidden):
+                row, centred = _tile(x, r, columns, first, count), _tile(unit, r, columns, first, count)
+                to, g, b = _tile(out, r, columns, first, count), gain[r], shift[r]
                 for j in range(count):
                     centred[j] = (row[j] - mean[j]) * rate[j]
                 for j in range(count):
@@ -136,19 +140,17 @@ def norm_backward(
             count = min(TILE, columns - first)
             mean[:] = _ZERO
             along[:] = _ZERO
-            for d in range(hidden):
-                start = (s * hidden + d) * columns + first
-                slope, centred = dout[start : start + count], unit[start : start + count]
-                g = gain[s * hidden + d] * share
+            for r in range(s * hidden, (s + 1) * hidden):
+                slope, centred = _tile(dout, r, columns, first, count), _tile(unit, r, columns, first, count)
+                g = gain[r] * share
                 for j in range(count):
                     mean[j] += slope[j] * g
                 for j in range(count):
                     along[j] += slope[j] * g * centred[j]
-            rate = scale[s * columns + first : s * columns + first + count]
-            for d in range(hidden):
-                start = (s * hidden + d) * columns + first
-                slope, centred, to = dout[start : start + count], unit[start : start + count], dx[start : start + count]
-                g = gain[s * hidden + d]
+            rate = _tile(scale, s, columns, first, count)
+            for r in range(s * hidden, (s + 1) * hidden):
+                slope, centred = _tile(dout, r, columns, first, count), _tile(unit, r, columns, first, count)
+                to, g = _tile(dx, r, columns, first, count), gain[r]
                 for j in range(count):
                     to[j] += (slope[j] * g - mean[j] - centred[j] * along[j]) * rate[j]
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from rotation_pipeline.forecasting import attention_cells as kernels
-from rotation_pipeline.forecasting.stacked import Buffers, Floats, check_months
+from rotation_pipeline.forecasting.attention import TransformerEncoder
+from rotation_pipeline.forecasting.stacked import Buffers, Floats
 
 LEAST_WINDOWS = 160
 
@@ -44,25 +45,11 @@ class _Layer:
     up: Tensor
 
 
-class ColumnTransformer:
-    """Forward and backward over ``windows`` consecutive windows of ``months`` for all seeds."""
+class ColumnTransformer(TransformerEncoder):
+    """Forward and backward by compiled kernels."""
 
-    def __init__(
-        self,
-        parameters: dict[str, Tensor],
-        gradients: dict[str, Tensor],
-        months: Tensor,
-        windows: int,
-        lookback: int,
-        attention_heads: int,
-    ) -> None:
-        """``parameters`` and ``gradients``: seeds × shape; ``months``: inputs × (windows + lookback − 1)."""
-        check_months(months, windows, lookback)
-        self.parameters, self.gradients, self.months = parameters, gradients, months
-        self.seeds, self.hidden = parameters["embed_b"].shape
-        self.layers = sum(name.startswith("up_w_") for name in parameters)
-        self.n, self.steps, self.heads = windows, lookback, attention_heads
-        self._batch = months.expand(self.seeds, *months.shape)
+    def _start(self) -> None:
+        self._batch = self.months.expand(self.seeds, *self.months.shape)
         self._memory: list[_Layer] = []
         self._own = Buffers()
 

@@ -93,7 +93,12 @@ FORECASTS = Table(
         (
             MONTH,
             STYLE,
-            Column("mean", "DOUBLE", "fraction per month", "forecast"),
+            Column(
+                "mean",
+                "DOUBLE",
+                "fraction per month",
+                "forecast; an expert that has none counts as 0, so that a style no expert can forecast yet has 0 and null volatility",
+            ),
             Column(
                 "standard_error",
                 "DOUBLE",

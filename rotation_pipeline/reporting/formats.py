@@ -97,7 +97,7 @@ def flattened(settings: Mapping[str, object], prefix: str = "") -> list[tuple[st
 
 
 def _minus(text: str) -> str:
-    # a rounded −0.0 is a 0
-    if text.startswith("-") and not any(character in "123456789" for character in text):
+    # what rounds to 0 has no sign
+    if text.startswith(("-", "+")) and not any(character in "123456789" for character in text):
         text = text[1:]
     return text.replace("-", "−")

@@ -199,7 +199,8 @@ def _sensitivity(data: ReportData, words: Words) -> list[Block]:
     if data.history("sensitivity").empty:
         return [Note(words("sensitivity.none"))]
     return [
-        chart(data, words, charts.sensitivity_intervals, "sensitivity"),
+        # every cell is judged on the months of the backtest, though its row stands in the last one
+        chart(data, words, charts.sensitivity_intervals, "sensitivity", sample=lambda own: own.history("backtest")),
         table(data, words, cells.sensitivity, "sensitivity"),
     ]
 

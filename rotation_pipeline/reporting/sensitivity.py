@@ -41,7 +41,7 @@ def sensitivity(data: ReportData, words: Words) -> Sheet:
             Cell(words(f"sensitivity.{row['axis']}")),
             Cell(cell_value(str(row["axis"]), str(row["value"]), words), words("sensitivity.default") if row["is_default"] else ""),
             Cell(plain(row["sharpe"])), Cell(plain(row["baseline_sharpe"])),
-            Cell(plain(row["difference"], 3), interval(Measure(None, number(row["low"]), number(row["high"]), 0))),
+            Cell(plain(row["difference"], 3), interval(Measure(None, number(row["low"]), number(row["high"]), 0), 3)),
             Cell(percent(row["active_share"])), Cell(percent(row["turnover"], 0)), Cell(count(row["months"])),
         ]
         for row in rows

@@ -126,7 +126,8 @@ def significance(data: ReportData, words: Words) -> Sheet:
     cells = [
         [
             Cell(words.named("book", str(row["baseline"]))), Cell(words.named("statistic", str(row["statistic"]))),
-            _statistic_cell(row), Cell(probability(row["p_value"])), Cell(count(row["trials"])), Cell(method_in(words.language, str(row["detail"]))),
+            _statistic_cell(row), Cell(probability(row["p_value"])), Cell(count(row["trials"])),
+            Cell(method_in(words.language, str(row["detail"]), lambda book: words.named("book", book))),
         ]
         for row in _ranked(own, {"baseline": ("equal_weight", "zero"), "statistic": STATISTICS})
     ]  # fmt: skip

@@ -7,7 +7,7 @@ import re
 import pytest
 from backtest_world import MONTHS, QUICK, TRIAL_SETTINGS, backtest
 
-from rotation_pipeline.backtest.methods import method_in, method_text
+from rotation_pipeline.backtest.methods import Language, method_in, method_text
 from rotation_pipeline.backtest.significance import significance_table
 from rotation_pipeline.backtest.trials import trial_rows
 
@@ -36,7 +36,19 @@ def test_texts_are_those_expected() -> None:
     assert method_in("zh", detail) == "95% 置信度所需年数（Bailey-López de Prado 2012）；现有 10.1；针对超额收益"
 
 
+def test_a_book_is_named_in_words() -> None:
+    detail = method_text("reality_check", count=3, best="softmax_mixture")
+    assert method_in("en", detail) == detail
+    languages: tuple[Language, ...] = ("en", "zh")
+    texts = [
+        method_in(language, detail, {"softmax_mixture": "Softmax on mixture"}.__getitem__) for language in languages
+    ]
+    assert texts[0] == detail.replace("softmax_mixture", "Softmax on mixture")
+    assert "最优为Softmax on mixture；" in texts[1]
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
 @pytest.mark.parametrize("detail", ["", "HAC", "years needed at 95%", "Bailey-López de Prado 2012; one-sided"])
-def test_a_text_of_no_method_is_refused(detail: str) -> None:
+def test_a_text_of_no_method_is_refused(detail: str, language: Language) -> None:
     with pytest.raises(ValueError, match=r"the text of no known method; recompute marts\.significance"):
-        method_in("zh", detail)
+        method_in(language, detail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from reporting_frames import build
 
 from rotation_pipeline.backtest.sensitivity import Judged, Row, sensitivity_rows
 from rotation_pipeline.backtest.tables import AXES
-from rotation_pipeline.reporting.blocks import Chart, Note, Table
+from rotation_pipeline.reporting.blocks import Chart, Note, Table, sample_text
 from rotation_pipeline.reporting.data import ReportData
 from rotation_pipeline.reporting.report import render_report, sections
 from rotation_pipeline.reporting.words import LANGUAGES, Words
@@ -47,6 +48,7 @@ def test_every_cell_is_drawn_and_tabled(data: ReportData, language: str) -> None
     chart, table = section.blocks
     assert isinstance(chart, Chart)
     assert isinstance(table, Table)
+    assert sample_text(data.history("backtest"), Words(language)) in chart.sample
     others, own = json.loads(chart.figure)["data"]
     assert len(own["x"]) == len(AXES)
     assert len(own["x"]) + len(others["x"]) == len(data.sensitivity) == len(table.sheet.rows)
@@ -54,6 +56,7 @@ def test_every_cell_is_drawn_and_tabled(data: ReportData, language: str) -> None
     assert own["error_x"]["array"] == pytest.approx([0.1] * len(AXES))
     assert own["error_x"]["arrayminus"] == pytest.approx([0.2] * len(AXES))
     assert len(table.sheet.marked) == len(AXES)
+    assert all(re.fullmatch(r"\[−?\d\.\d{3}, −?\d\.\d{3}\]", row[4].aside) for row in table.sheet.rows)
     shown = [row[1].text for row in table.sheet.rows]
     assert Words(language)("sensitivity.one_session") in shown
     assert "1 d" not in shown

@@ -73,6 +73,7 @@ def test_a_name_from_the_data_stands_as_it_is() -> None:
     ("shown", "expected"),
     [
         (percent(0.1234), "12.3%"), (percent(-0.1234), "−12.3%"), (percent(-0.0001), "0.0%"), (percent(None), UNKNOWN),
+        (percent(0.0001, signed=True), "0.0%"), (percent(0.001, signed=True), "+0.1%"),
         (percent(float("nan")), UNKNOWN), (plain(-1.005, 1), "−1.0"), (plain(-0.001), "0.00"), (probability(0.0004), "< 0.001"),
         (probability(0.05), "0.050"), (interval(Measure(1.0, -0.5, 2.0, 60)), "[−0.50, 2.00]"), (interval(Measure(1.0, None, 2.0, 60)), ""),
     ],

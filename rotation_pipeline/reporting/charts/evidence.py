@@ -101,7 +101,7 @@ def ic_decay(data: ReportData, words: Words) -> go.Figure:
             )
         )  # fmt: skip
     figure.update_xaxes(title_text=words("axis.age"), showgrid=False, dtick=1)
-    figure.update_yaxes(title_text=words("axis.rank_ic"), zeroline=True, tickformat="+.2f")
+    figure.update_yaxes(title_text=words("axis.rank_ic"), zeroline=True, tickformat=".2f")
     figure.update_layout(hovermode="x unified")
     return figure
 
