@@ -83,6 +83,8 @@ def risk_parity_weights(covariance: Floats, tolerance: float = 1e-12, iterations
             own = scaled[i, i]
             others = float(np.sum(scaled[i] * weights) - own * weights[i])
             weights[i] = (-others + np.sqrt(others * others + 4.0 * own * budget)) / (2.0 * own)
+        # where series nearly cancel, coordinates alone creep towards the common scale, which is known: w'Σw = 1
+        weights /= np.sqrt(float(np.sum(weights * np.array([np.sum(row * weights) for row in scaled]))))
         contributions = weights * np.array([np.sum(row * weights) for row in scaled])
         if float(np.abs(contributions - budget).max()) <= tolerance * budget * 10.0:
             return weights / weights.sum()

@@ -113,7 +113,8 @@ def _materialization(name: str, outcome: Outcome) -> dg.MaterializeResult:  # ty
 def _details(name: str, outcome: Outcome, work: Work) -> dict[str, Any]:
     """What the asset's page shows of its latest month: lineage of the columns, rows of that month, a small plot.
 
-    The plot is of the months of the run or, for a month alone, of what is stored up to it.
+    The plot is of the months of the run or, for a month alone, of what is stored up to it. Rows of a run computed in parts
+    that are no longer in memory are read again, their plotted columns only.
     """
     table = table_named(name)
     metadata: dict[str, Any] = {"dagster/column_lineage": column_lineage(table)}
@@ -122,8 +123,11 @@ def _details(name: str, outcome: Outcome, work: Work) -> dict[str, Any]:
     elif not table.view:
         frame = outcome.frames[name]
         metadata["dagster/partition_row_count"] = frame.filter(frame["month"] == outcome.months[-1]).height
-        alone = len(outcome.months) == 1
-        plot = plot_markdown(table, work.table(name, columns=plotted(table), order=()) if alone else frame)
+        alone, let_go = len(outcome.months) == 1, frame.height < outcome.rows[name]
+        stored = (
+            work.table(name, back=None if alone else 0, columns=plotted(table), order=()) if alone or let_go else frame
+        )
+        plot = plot_markdown(table, stored)
         if plot is not None:
             metadata["plot"] = dg.MetadataValue.md(plot)
         newest = newest_rows(table, frame, outcome.months[-1])

@@ -71,8 +71,11 @@ def stage_prices(path: Path, stage: Path) -> None:
         parsed.sink_parquet(stage, compression="lz4")
         first = pl.scan_parquet(stage, glob=False).with_row_index(_ROW).select(map(_first_wrong, checked))
         wrong = first.collect(engine="streaming").row(0, named=True)
+        rows = pl.scan_parquet(stage, glob=False).select(pl.len()).collect().item()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(f"prices {path} can't be read as CSV: {error}") from error
+    if not rows:
+        raise SourceError(f"prices {path} hold no rows")
     for name in checked:
         at = wrong[name]
         if at is not None:

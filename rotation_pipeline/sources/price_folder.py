@@ -34,11 +34,11 @@ def write_price_folder(
     """Write the canonical tables of the CSV ``path`` into ``folder``, one Parquet file each; ``tables`` of the result lacks the
     two large ones. The other arguments and errors are those of :class:`~rotation_pipeline.sources.prices.PriceTables`.
 
-    On an error nothing is left: the folder is made when all its files are complete. Beside it, about the size of the CSV is
-    needed meanwhile.
+    On an error nothing is left: the folder appears when all its files are complete, or they are moved into it, if it is there.
+    About the size of the CSV is needed meanwhile, in it or beside it.
     """
-    beside = next(parent for parent in folder.absolute().parents if parent.is_dir())
-    with TemporaryDirectory(prefix=f".{folder.name}-", dir=beside) as name:
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    with TemporaryDirectory(prefix=".init-files-", dir=there) as name:
         place = Path(name)
         stage_prices(path, place / "prices.parquet")
         prices = staged(place / "prices.parquet")
@@ -58,9 +58,12 @@ def write_price_folder(
             rows.write_parquet(done / f"{table}.parquet")
         for table, files in parts.items():
             pl.scan_parquet(files, glob=False).sink_parquet(done / f"{table}.parquet")
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted(done.iterdir()):
-            file.replace(folder / file.name)
+        if folder.is_dir():  # perhaps a volume of its own, which cannot be replaced
+            for file in sorted(done.iterdir()):
+                file.replace(folder / file.name)
+        else:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            done.rename(folder)
     return result
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from rotation_pipeline.market.calendar import add_months, last_session, month_sessions, month_start, months_between
@@ -95,7 +96,12 @@ class PriceTables:
         self._days = sessions_between(self.first, self.last)
         self._absent = self._height = 0
         self._counts: Counter[date] = Counter()
-        self._parts: dict[str, list[pl.DataFrame]] = {"spans": [], "listings": [], "industries": [], "returns": []}
+        self._parts: dict[str, list[pl.DataFrame]] = {"spans": [], "listings": [], "industries": []}
+        self._returns = _Returns(self._days)
+        if index is not None:
+            missing = sorted(set(self._days) - set(index["day"].to_list()))
+            if missing:
+                raise SourceError(f"the index has no level of {missing[0]} ({len(missing)} sessions without)")
 
     def add(self, prices: pl.DataFrame) -> pl.DataFrame:
         """Bars of the next securities, all their days at once: canonical columns and those of the file."""
@@ -109,8 +115,9 @@ class PriceTables:
             pl.col("day").min().alias("start"), pl.col("day").max().alias("end")
         )
         found = {"spans": spans, "listings": _listings(spans, bars, self.last), "industries": _industries(bars)}
-        for name, rows in {**found, "returns": _returns(bars)}.items():
+        for name, rows in found.items():
             self._parts[name].append(rows)
+        self._returns.add(bars)
         return bars
 
     def result(self, fewest: int) -> PriceFolder:
@@ -128,7 +135,7 @@ class PriceTables:
         is_end = pl.col("day").is_in(list(ends)).alias("is_month_end")
         tables: dict[str, pl.DataFrame] = {
             "trading_days": pl.DataFrame({"day": self._days}).with_columns(is_end),
-            "index_bars": _index_bars(whole["returns"], self._index, self._days, self._index_id),
+            "index_bars": _index_bars(self._index if self._index is not None else self._returns.levels(), self._days, self._index_id),
             "index_members": spans.select(
                 pl.lit(self._index_id).alias("index_id"), "asset_id", pl.col("start").alias("valid_from"), until,
                 no_day.alias("announced_on"),
@@ -332,26 +339,32 @@ def _adjusted(bars: pl.DataFrame, kind: Prices | None) -> pl.DataFrame:
     return bars.with_columns(board.alias("board"))
 
 
-def _returns(bars: pl.DataFrame) -> pl.DataFrame:
-    """By day: the sum of all adjusted returns, and how many there are."""
-    adjusted = pl.col("close") * pl.col("adj_factor")
-    ret = (adjusted / adjusted.shift(1).over("asset_id") - 1.0).alias("ret")
-    daily = bars.select("day", ret).group_by("day").agg(pl.col("ret").sum().alias("sum"), pl.col("ret").count().alias("count"))  # fmt: skip
-    return daily.sort("day")
+class _Returns:
+    """Sum and number of all adjusted returns of each session, added in the order of the securities one after the other: the
+    same bits however many securities are handed over at once, and whatever days follow."""
+
+    def __init__(self, days: list[date]) -> None:
+        self._days = np.array(days, dtype="datetime64[D]")
+        self._sum, self._count = np.zeros(len(days)), np.zeros(len(days), np.int64)
+
+    def add(self, bars: pl.DataFrame) -> None:
+        adjusted = pl.col("close") * pl.col("adj_factor")
+        ret = (adjusted / adjusted.shift(1).over("asset_id") - 1.0).alias("ret")
+        known = bars.select("day", ret).drop_nulls()
+        at = np.searchsorted(self._days, known["day"].to_numpy())
+        np.add.at(self._sum, at, known["ret"].to_numpy())
+        np.add.at(self._count, at, 1)
+
+    def levels(self) -> pl.DataFrame:
+        """The index that equal parts of all securities make."""
+        ret = self._sum / np.maximum(self._count, 1)
+        close = pl.Series(INDEX_LEVEL * np.cumprod(1.0 + ret))
+        return pl.DataFrame({"day": self._days, **dict.fromkeys(("open", "high", "low", "close"), close)})
 
 
-def _index_bars(returns: pl.DataFrame, index: pl.DataFrame | None, days: list[date], index_id: str) -> pl.DataFrame:
-    """The index given; without one, what equal parts of all securities earn, of :func:`_returns` one below the other."""
-    if index is not None:
-        missing = sorted(set(days) - set(index["day"].to_list()))
-        if missing:
-            raise SourceError(f"the index has no level of {missing[0]} ({len(missing)} sessions without)")
-        levels = index.filter(pl.col("day").is_in(days))
-    else:
-        daily = returns.group_by("day", maintain_order=True).agg(pl.col("sum", "count").sum()).sort("day")
-        ret = pl.when(pl.col("count") > 0).then(pl.col("sum") / pl.col("count")).otherwise(0.0)
-        close = (INDEX_LEVEL * (1.0 + ret).cum_prod()).alias("close")
-        levels = daily.select("day", close).select("day", *(pl.col("close").alias(name) for name in ("open", "high", "low", "close")))  # fmt: skip
+def _index_bars(levels: pl.DataFrame, days: list[date], index_id: str) -> pl.DataFrame:
+    """The sessions' levels of an index in canonical columns."""
+    levels = levels.filter(pl.col("day").is_in(days))
     nothing = pl.lit(None, dtype=pl.Float64)
     return levels.select(
         pl.lit(index_id).alias("index_id"), "day", "open", "high", "low", "close", nothing.alias("volume"), nothing.alias("amount")

@@ -58,9 +58,14 @@ _POWERS = (1e-4, 1e-3, 1e-2, 1e2, 1e3, 1e4)
 _NEAR = 0.02
 """How near a ratio must be to a power of ten: rounding to lots moves small volumes."""
 _FEW = 5
-"""Rows off by the same power of ten from which a unit is named for some rows of a column: one or two may be chance."""
+"""Rows from which a difference of some rows only is named a unit, or a security's month adjusted: one or two may be chance."""
 _CENTS = 0.01
 """CNY that rounding to cents may move the difference of two prices by, twice half a cent."""
+_FAR = 0.9
+"""Of two prices the lower over the higher, below which the difference is no noise, whatever each is rounded to."""
+_SOME = 0.25
+"""Share of differing closes that adjusting must explain to be named. Noise of cents explains less than 0.01 of them; prices
+less the cash paid since, as some sites adjust, keep the returns of rows near the last ex-days only."""
 ROW_SCHEMA = pl.Schema({"table": pl.String(), "a": pl.Int64(), "b": pl.Int64(), "both": pl.Int64(), "only_a": pl.Int64(), "only_b": pl.Int64()})  # fmt: skip
 COLUMN_SCHEMA = pl.Schema(
     {
@@ -183,7 +188,8 @@ class Reconciler:
         slack = self.options.returns + _CENTS / pl.col("last_close").abs() + _CENTS / pl.col("last_close|b").abs()
         apart = (pl.col("close") - pl.col("close|b")).abs() > 2 * _CENTS
         near = apart & ((pl.col("return") - pl.col("return|b")).abs() <= slack)
-        self._rebased.append(both.select(a=close.sum(), b=(close & known & (~moved | near)).sum()).row(0))
+        same = close & known & _adjusting(known) & (~moved | near)
+        self._rebased.append(both.select(a=close.sum(), b=same.sum()).row(0))
         odd = both.filter(
             moved & ~close & ~back & ~_beyond("last_close", "price", self.options)[1].fill_null(value=False)
         )
@@ -224,7 +230,7 @@ class Reconciler:
                 yield f"{_unit(row['table'], row['column'], power)}; so in {count} of {row['compared']} rows"
         different, same_returns = (sum(part) for part in zip(*self._rebased, strict=True)) if self._rebased else (0, 0)
         scaled = columns.filter((pl.col("table") == "daily_bars") & (pl.col("column") == "close"))
-        if different and same_returns > 0.5 * different and not any(scaled[f"x{p:g}"].sum() for p in _POWERS):
+        if different and same_returns > _SOME * different and not any(scaled[f"x{p:g}"].sum() for p in _POWERS):
             yield (
                 f"adjusted prices: {different} closes differ and {same_returns} of them earn the same adjusted return; one "
                 "side's prices are adjusted (qfq or hfq), canonical ones are not"
@@ -316,6 +322,30 @@ def _near(name: str, power: float) -> pl.Expr:
     """Rows in which B is ``power`` times A."""
     ratio = pl.col(f"{name}|b").cast(pl.Float64) / pl.col(name).cast(pl.Float64)
     return ((ratio / power - 1.0).abs() < _NEAR).fill_null(value=False)
+
+
+def _adjusting(known: pl.Expr) -> pl.Expr:
+    """Rows of a security's month in which one side's closes, each times its factor, are the same multiple of the other's or
+    lie the same amount off: as adjusting makes them between ex-days, and as noise of a few cents never does for long.
+
+    Held over the rows with returns (``known``) of the month, of which there must be a few. A multiple need be the same only
+    as far as rounding to cents allows: of one side, or of both where they lie too far apart for noise (qfq against hfq).
+    Prices less the cash paid since keep their cents.
+    """
+    month = ["asset_key", "month"]
+
+    def multiple(rounded: str, exact: str) -> pl.Expr:
+        close, other = pl.col(f"close{rounded}"), pl.col(f"close{exact}")
+        share = close / other
+        half = _CENTS / 2 * (1.0 + pl.when(share < _FAR).then(share).otherwise(0.0))
+        base = other * pl.col(f"adj_factor{exact}") / pl.col(f"adj_factor{rounded}")
+        low, high = ((close - half) / base).filter(known).max(), ((close + half) / base).filter(known).min()
+        return low.over(month) * (1 + 1e-9) < high.over(month)
+
+    off = (pl.col("close|b") - pl.col("close")).filter(known)
+    amount = (off.max() - off.min()).over(month) < _CENTS / 2
+    steady = multiple("|b", "") | multiple("", "|b") | amount
+    return (known.sum().over(month) >= _FEW) & steady.fill_null(value=False)
 
 
 def _unit(table: str, column: str, power: float) -> str:

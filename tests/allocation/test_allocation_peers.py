@@ -52,7 +52,10 @@ def test_risk_parity_and_inverse_volatility_are_those_of_skfolio(seed: int) -> N
     returns = returns_of(seed)
     covariance = sample_covariance(returns)
     parity = optimization.RiskBudgeting().fit(returns)
-    np.testing.assert_allclose(risk_parity_weights(covariance), parity.weights_, atol=2e-5)
+    # its solver stops at looser tolerances; ours must divide the risk equally
+    np.testing.assert_allclose(risk_parity_weights(covariance), parity.weights_, atol=1e-4)
+    contributions = risk_parity_weights(covariance) * (covariance @ risk_parity_weights(covariance))
+    np.testing.assert_allclose(contributions, contributions.mean(), rtol=1e-6)
     inverse = optimization.InverseVolatility().fit(returns)
     np.testing.assert_allclose(inverse_volatility_weights(covariance), inverse.weights_, rtol=1e-9)
 

@@ -20,8 +20,10 @@ from dagster._core.workspace.load_target import ModuleTarget
 
 from rotation_pipeline.definitions import build_definitions
 from rotation_pipeline.orchestration import resources
+from rotation_pipeline.orchestration import stages as at_work
 from rotation_pipeline.orchestration.assets import asset_key
 from rotation_pipeline.orchestration.graph import stages
+from rotation_pipeline.orchestration.plots import plot_markdown
 from rotation_pipeline.orchestration.replay import compare
 from rotation_pipeline.orchestration.runner import run_graph
 from rotation_pipeline.settings import Settings
@@ -150,6 +152,24 @@ def test_a_range_in_dagster_equals_the_command_line(
     assert {dep.column_name for dep in lineage.deps_by_column["adj_close"]} == {"close", "adj_factor"}
     *_, features = result.asset_materializations_for_node("index_features")
     assert "data:image/svg+xml" in features.metadata["plot"].value
+
+
+@pytest.mark.parametrize("at_once", [2_000_000, 2_000])
+def test_the_plot_of_a_run_in_parts_is_of_all_its_months(
+    settings: Settings, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Though the rows of earlier parts are no longer in memory, and though more months are stored."""
+    shutil.copy(settings.database_path, tmp_path / "parts.duckdb")
+    chosen = settings.model_copy(update={"database": tmp_path / "parts.duckdb"})
+    months = settings.all_months()[2:9]
+    monkeypatch.setattr(at_work, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(at_work, "ROWS_KEPT", 100)
+    result = materialize(chosen, instance, ["adjusted_bars"], months[0], months[-1])
+    *_, bars = result.asset_materializations_for_node("adjusted_bars")
+    with open_warehouse(settings.database_path, read_only=True) as warehouse:
+        rows = warehouse.read("intermediate.adjusted_bars", first=months[0], last=months[-1])
+    assert rows["month"].n_unique() == 7
+    assert bars.metadata["plot"].value == plot_markdown(table_named("intermediate.adjusted_bars"), rows)
 
 
 def test_one_partition_alone_equals_the_range(settings: Settings, instance: dg.DagsterInstance, tmp_path: Path) -> None:

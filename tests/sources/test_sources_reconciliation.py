@@ -26,6 +26,7 @@ from rotation_pipeline.sources.reconciliation import Reconciler, Reconciliation,
 
 MONTHS = months_between(date(2012, 5, 1), date(2012, 7, 1))
 Frames = dict[str, pl.DataFrame]
+CLOSES = ("close", "prev_close")
 OPTIONS = SimulationOptions(n_stocks=30, n_members=30, n_spare=20, start_month="2012-02")
 
 
@@ -192,6 +193,64 @@ def test_forward_adjusted_prices_rounded_to_cents_are_named(delivered: Frames) -
     assert held(delivered, with_column(delivered, "daily_bars", **noisy)).named == (), (
         "a cent now and then is no adjustment"
     )
+
+
+def cheap(frames: Frames) -> Frames:
+    """The same market at about 3 CNY a share, in whole cents."""
+    level = 3.0 / pl.col("close").mean().over("asset_key")
+    return with_column(
+        frames, "daily_bars", **{name: (pl.col(name) * level).round(2) for name in ("open", "high", "low", *CLOSES)}
+    )
+
+
+def cents(frames: Frames) -> Frames:
+    return with_column(
+        frames, "daily_bars", **{name: pl.col(name).round(2) for name in ("open", "high", "low", *CLOSES)}
+    )
+
+
+@pytest.mark.parametrize("level", [cheap, dict])
+@pytest.mark.parametrize("noise", [(3, 4, 5), (3, 5), (-4, 3, 5), (3, 4)])
+def test_noise_of_a_few_cents_is_no_adjustment(
+    delivered: Frames, level: Callable[[Frames], Frames], noise: tuple[int, ...]
+) -> None:
+    """An average price in place of the close, say: at 3 CNY the rounding of both sides alone is 0.7 % of a day's return."""
+    sound = level(delivered)
+    drawn = pl.struct("asset_key", "day").hash(seed=1) % len(noise)
+    off = drawn.replace_strict({at: 0.01 * one for at, one in enumerate(noise)}, return_dtype=pl.Float64)
+    found = held(sound, with_column(sound, "daily_bars", close=pl.col("close") + off))
+    assert column(found, "daily_bars", "close")["beyond"] == column(found, "daily_bars", "close")["compared"]
+    assert not [text for text in found.named if text.startswith("adjusted prices")]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("split", [1.0, 5.0])
+def test_adjusted_prices_of_cheap_shares_are_named(delivered: Frames, split: float, turned: bool) -> None:
+    """``split``: shares each became after these months, by which their adjusted prices are lower still."""
+    lower = {name: pl.col(name) / split for name in ("open", "high", "low", *CLOSES)}
+    sides = (cheap(delivered), cents(with_column(qfq(cheap(delivered)), "daily_bars", **lower)))
+    found = held(*(reversed(sides) if turned else sides))
+    assert [text.partition(":")[0] for text in found.named] == ["adjusted prices"]
+
+
+def test_prices_less_the_cash_paid_since_are_named(delivered: Frames) -> None:
+    """As some sites adjust: the returns are off a little, the closes by the same amount between ex-days."""
+    sound = cents(delivered)
+    off = {name: pl.col(name) - 0.3 for name in ("open", "high", "low", *CLOSES)}
+    found = held(sound, with_column(sound, "daily_bars", **off))
+    assert column(found, "daily_bars", "return")["beyond"] > 0
+    assert any(text.startswith("adjusted prices") for text in found.named)
+
+
+def test_two_adjusted_sides_both_rounded_are_named(delivered: Frames) -> None:
+    """Forward against backward adjusted prices, of dividends before and after these months: both have their own cents."""
+
+    def adjusted(times: float) -> Frames:
+        names = ("open", "high", "low", *CLOSES)
+        return cents(with_column(qfq(delivered), "daily_bars", **{name: pl.col(name) * times for name in names}))
+
+    found = held(adjusted(0.937), adjusted(1.171))
+    assert [text.partition(":")[0] for text in found.named] == ["adjusted prices"]
 
 
 def test_forward_adjusted_prices_are_named(delivered: Frames) -> None:

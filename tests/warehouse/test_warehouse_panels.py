@@ -208,7 +208,7 @@ def same_rows(found: Panel, made: Panel) -> None:
 
 
 def test_room_that_holds_nothing_is_not_kept(tmp_path: Path) -> None:
-    """Room is made for a thousand securities; what is kept is what three of them need, and factors are the same."""
+    """Room is made for a thousand securities; what is kept is what three of them need."""
     made = panel_of(
         bars(DAYS).filter((pl.col("asset_key") != 9) | (pl.col("day") < DAYS[4])), np.array(DAYS, "datetime64[D]")
     )
