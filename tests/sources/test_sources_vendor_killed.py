@@ -22,6 +22,14 @@ def starter() -> Generator[Starter]:
         yield found
 
 
+def test_a_command_that_hangs_is_killed(starter: Starter, tmp_path: Path) -> None:
+    """Every command hangs by a deadline of no time. The tests below use the same starter: its exit code is not theirs."""
+    said = "tinysoft: the command did not end within 0 s; it said:"
+    with world("tinysoft", tmp_path) as running, pytest.raises(TimeoutError, match=said):
+        starter.ingest(running, tmp_path / "hanging", deadline=0.0)
+    assert not (tmp_path / "hanging" / "x.duckdb").exists()
+
+
 @pytest.mark.parametrize(("vendor", "kills"), [("baostock", (1, 0)), ("akshare", (1, 0)), ("tinysoft", (1, 1))])
 def test_killed_and_resumed_is_undisturbed(
     starter: Starter, vendor: str, kills: tuple[int, int], tmp_path: Path
@@ -31,8 +39,16 @@ def test_killed_and_resumed_is_undisturbed(
         pytest.skip(why)
     with world(vendor, tmp_path) as running:
         shown = killed_and_resumed(starter, running, tmp_path, kills, seed=7)
-    assert len(shown.killed) == sum(kills)
-    assert "fetched 0 of" in shown.whole.stderr
+    assert [one.phase for one in shown.killed] == ["fetching"] * kills[0] + ["storing"] * kills[1]
+    fetching, storing = shown.killed[: kills[0]], shown.killed[kills[0] :]
+    assert all(0 <= one.units < shown.units and not one.database for one in fetching)
+    assert any(one.units > 0 for one in fetching)
+    assert all(one.units == shown.units and one.database and one.written >= one.moment.written for one in storing)
+    assert f"fetched 0 of {shown.units}:" in shown.whole.stderr
+    lacking = shown.units - shown.killed[-1].units
+    assert [line.split(":")[0] for line in shown.last.stderr.splitlines() if line.startswith("fetched 0 of ")] == (
+        [f"fetched 0 of {lacking}"] if lacking else []
+    )  # what was there was not asked for again
     assert "coverage" in shown.last.stdout
     assert "28 of 28" in next(line for line in shown.last.stdout.splitlines() if line.startswith("daily_bars "))
     assert shown.rows > 5000

@@ -8,20 +8,24 @@ Run as a script it does for all vendors what the suite does with fewer kills::
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import json
 import os
+import queue
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +38,7 @@ import vendor_baostock_server as baostock_server
 import vendor_market as market
 import vendor_tushare_server as tushare_server
 
-from rotation_pipeline.market.calendar import sessions
+from rotation_pipeline.market.calendar import calendar_end, sessions
 from rotation_pipeline.market.tables import SOURCE_TABLES
 
 HERE = Path(__file__).parent
@@ -44,6 +48,13 @@ START = date(2019, 9, 2)
 CODES = ("600001.SH", "600002.SH", "600100.SH", "600101.SH", "600102.SH")
 SPAN = ("--from", "2022-02", "--to", "2022-02", "--set", "sample.history_months=27", "--set", "sample.style_history_months=2")  # fmt: skip
 VENDORS = ("tushare", "baostock", "akshare", "tinysoft")
+DATABASE = "x.duckdb"
+DEADLINE = 120.0
+"""Seconds a command may take: several times what the slowest needs."""
+TRIES = 5
+"""How often a kill is tried that comes too late."""
+DELAY = 0.01
+"""Seconds after what is waited for within which the kill comes: kills fall between events, too."""
 
 
 @dataclass
@@ -62,7 +73,7 @@ class World:
         pairs = [f"source.vendor.{name}={json.dumps(value)}" for name, value in options.items()]
         beside = () if self.path is None else ("--path", str(self.path))
         sets = [part for pair in pairs for part in ("--set", pair)]
-        database = ("--database", str(place / "x.duckdb"))
+        database = ("--database", str(place / DATABASE))
         return ["ingest", "--source", self.vendor, *beside, *database, *SPAN, *sets]
 
 
@@ -109,17 +120,58 @@ def world(vendor: str, folder: Path) -> Generator[World]:
                 yield World(vendor, {"address": sites.address}, path=_beside(folder / "beside"))
 
 
+@dataclass(frozen=True)
+class Moment:
+    """When a command is killed: ``delay`` seconds after what it does is seen, so that a fast machine is killed in the same
+    places as a slow one."""
+
+    phase: str
+    """``fetching``: it has told that it begins and the cache holds ``units``; ``storing``: the database has grown by
+    ``written``."""
+    units: int = 0
+    written: int = 1
+    """Bytes; see :class:`Growth`."""
+    delay: float = 0.0
+
+    def reached(self, place: Path, told: str, written: int) -> bool:
+        """Whether it is seen now."""
+        if self.phase == "storing":
+            return written >= self.written
+        return "fetched 0 of " in told and _units(place) >= self.units
+
+
+class Growth:
+    """Bytes by which the database and its log have grown since this was made. A log that is taken over into the database and
+    removed still counts."""
+
+    def __init__(self, place: Path) -> None:
+        self._paths = place / DATABASE, place / f"{DATABASE}.wal"
+        self._sizes = self._now()
+        self.total = 0
+
+    def _now(self) -> list[int]:
+        sizes = [0, 0]
+        for number, path in enumerate(self._paths):
+            with contextlib.suppress(FileNotFoundError):
+                sizes[number] = path.stat().st_size
+        return sizes
+
+    def look(self) -> int:
+        """The bytes up to now."""
+        sizes = self._now()
+        self.total += sum(max(0, new - old) for new, old in zip(sizes, self._sizes, strict=True))
+        self._sizes = sizes
+        return self.total
+
+
 @dataclass
 class Ended:
-    """One command: its exit code, what it printed, the seconds its two phases took (None: not reached), and those until
-    its first unit was complete."""
+    """One command: its exit code, what it printed, and by how many bytes its database grew (see :class:`Growth`)."""
 
     code: int
     stdout: str
     stderr: str
-    fetching: float | None
-    storing: float | None
-    first: float | None
+    written: int
 
 
 class Starter:
@@ -132,6 +184,9 @@ class Starter:
             [sys.executable, str(HERE / "vendor_worlds.py"), "--starter"], env=environment, text=True, encoding="utf-8",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1,
         )  # fmt: skip
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
         return self
 
     def __exit__(
@@ -139,72 +194,90 @@ class Starter:
     ) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(DEADLINE if error is None else 1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reading.join()
         self._process.stdout.close()
 
-    def _line(self) -> str:
+    def _read(self) -> None:
         assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")  # it ended
 
-    def ingest(self, world: World, place: Path, kill: tuple[str, float] | None = None) -> Ended:
-        """``rotation ingest`` into ``place``. ``kill``: a phase (``fetching``; ``units``: from the first one this command
-        completes; ``storing``: from the start, where there is nothing to fetch) and the seconds after its beginning at which
-        the whole group gets SIGKILL."""
+    def _number(self, seconds: float) -> int:
+        """The next number it says. Raises queue.Empty if it says none in time, AssertionError if it ended."""
+        line = self._lines.get(timeout=seconds)
+        if not line:
+            self._lines.put("")
+            raise AssertionError("the process that starts the commands has ended")
+        return int(line)
+
+    def ingest(self, world: World, place: Path, kill: Moment | None = None, deadline: float = DEADLINE) -> Ended:
+        """``rotation ingest`` into ``place``; at ``kill`` the whole group gets SIGKILL.
+
+        Raises TimeoutError with what it printed if it takes longer than ``deadline`` seconds; it is killed then.
+        """
         place.mkdir(parents=True, exist_ok=True)
         out, err = place / "stdout", place / "stderr"
         for path in (out, err):
             path.write_text("", encoding="utf-8")
         request = {"arguments": world.command(place), "environment": world.environment, "place": str(place)}
         assert self._process.stdin is not None
+        growth = Growth(place)
         self._process.stdin.write(json.dumps(request) + "\n")
-        group, started = int(self._line()), time.monotonic()
-        codes: list[int] = []
-        waiting = threading.Thread(target=lambda: codes.append(int(self._line())))
-        waiting.start()
-        began, held = dict[str, float](), _units(place)
-        while waiting.is_alive():
-            told = err.read_text(encoding="utf-8", errors="replace")
-            if "fetched 0 of " in told:
-                began.setdefault("fetching", time.monotonic())
-            if ": done\n" in told:
-                began.setdefault("storing", time.monotonic())
-            if "fetching" in began and "units" not in began and _units(place) > held:
-                began["units"] = time.monotonic()
-            at = began.get(kill[0], started if kill[0] == "storing" and _complete(place) else None) if kill else None
-            if kill and at is not None and time.monotonic() >= at + kill[1]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(group, signal.SIGKILL)
-                kill = None
-            waiting.join(0.01)
-        ended = time.monotonic()
-        turn = began.get("storing", ended)
-        fetching = turn - began["fetching"] if "fetching" in began else None
-        storing = ended - turn if "storing" in began else None
-        first = began["units"] - began["fetching"] if "units" in began else None
+        group, started = self._number(DEADLINE), time.monotonic()
+        code, at, pause = None, None, 0.05 if kill is None else 0.005
+        try:
+            while code is None:
+                now, written = time.monotonic(), growth.look()
+                if now >= started + deadline:
+                    told = err.read_text(encoding="utf-8", errors="replace")
+                    raise TimeoutError(
+                        f"{world.vendor}: the command did not end within {deadline:g} s; it said:\n{told}"
+                    )
+                if kill and at is None and kill.reached(place, err.read_text("utf-8", "replace"), written):
+                    at = now + kill.delay
+                if at is not None and now >= at:
+                    _kill(group)
+                    kill, at = None, None
+                with contextlib.suppress(queue.Empty):
+                    code = self._number(pause)
+        except BaseException:
+            _kill(group)
+            with contextlib.suppress(queue.Empty, AssertionError):
+                self._number(10.0)  # its exit code, so that the next command's is not mistaken for it
+            raise
         printed, told = (path.read_text(encoding="utf-8") for path in (out, err))
-        return Ended(codes[0], printed, told, fetching, storing, first)
+        return Ended(code, printed, told, growth.look())
 
 
-def _complete(place: Path) -> bool:
-    """Whether everything was fetched already: the undisturbed run lies beside."""
-    return _units(place) == _units(place.with_name("whole"))
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _units(place: Path) -> int:
-    manifest = next((place / "vendors").rglob("manifest.json"), None)
+    manifest = next((place / "vendors").glob("*/manifest.json"), None)
     return 0 if manifest is None else len(json.loads(manifest.read_text(encoding="utf-8"))["units"])
 
 
 def _start() -> None:
     """The starter's own process: a request a line in, the child's process group and exit code out."""
-    importlib.import_module("great_expectations")  # loaded once for all children
+    importlib.import_module("great_expectations")  # loaded once for all children, as the calendar is
+    assert calendar_end() > market.LAST
 
     from rotation_pipeline.cli import main
     from rotation_pipeline.orchestration import graph, runner
 
     assert graph.stages()
     assert runner.stages_named(None)
+    gc.freeze()  # what all children share is not looked through, and so not copied, in each
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
@@ -226,7 +299,7 @@ def _start() -> None:
 def stored(place: Path) -> dict[str, pl.DataFrame]:
     """Every ``raw`` table of the database, rows in one order, without the hour at which they were fetched."""
     clock, found = "fetched_at", dict[str, pl.DataFrame]()
-    with duckdb.connect(str(place / "x.duckdb"), read_only=True) as database:
+    with duckdb.connect(str(place / DATABASE), read_only=True) as database:
         listed = database.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'raw'")
         for (name,) in listed.fetchall():
             cursor = database.execute(f'SELECT * FROM raw."{name}"')
@@ -245,43 +318,97 @@ def cached(place: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+@dataclass(frozen=True)
+class Killed:
+    """A command that was killed, as it left its folder."""
+
+    phase: str
+    """``fetching`` if it had begun to and units lack; ``storing`` if none lack and the database is there; or ``neither``."""
+    moment: Moment
+    units: int
+    """Complete in the cache."""
+    database: bool
+    """Whether the database file is there."""
+    written: int
+    """Bytes by which this command made the database grow (see :class:`Growth`)."""
+
+    def __str__(self) -> str:
+        database = f"the database there and grown by {self.written} bytes" if self.database else "no database"
+        return f"{self.phase} with {self.units} units and {database}"
+
+
 @dataclass
 class Shown:
     """An undisturbed command beside one that was killed and resumed."""
 
     whole: Ended
     last: Ended
-    killed: list[tuple[str, float, int]]
-    """Phase, seconds into it, and units complete in the cache after the kill."""
+    killed: list[Killed]
+    units: int
+    """Of a whole download."""
     tables: int
     rows: int
     files: int
 
 
+def _killed(starter: Starter, world: World, place: Path, units: int, draw: Callable[[], Moment]) -> Killed:
+    """Kill a command into ``place`` at a moment that ``draw`` gives; ``units``: of a whole download.
+
+    A kill that comes too late (the command ended by itself or left the phase) is undone, folder and all, and tried again at
+    another moment; raises AssertionError when none of ``TRIES`` comes in time.
+    """
+    before, said = place.with_name("before"), list[str]()
+    for tries in range(1, TRIES + 1):
+        shutil.rmtree(before, ignore_errors=True)
+        if place.exists():
+            shutil.copytree(place, before)
+        drawn = draw()
+        moment = replace(drawn, delay=drawn.delay / tries)
+        ended = starter.ingest(world, place, moment)
+        assert ended.code in (0, -signal.SIGKILL), (moment, ended.stderr)
+        held, database, phase = _units(place), (place / DATABASE).is_file(), "neither"
+        if "fetched 0 of " in ended.stderr and ": done\n" not in ended.stderr and held < units:
+            phase = "fetching"
+        elif held == units and database:
+            phase = "storing"
+        found = Killed(phase, moment, held, database, ended.written)
+        if ended.code and phase == moment.phase:
+            return found
+        said.append(f"{moment}: exit code {ended.code}, {found}")
+        shutil.rmtree(place)
+        if before.exists():
+            before.rename(place)
+    raise AssertionError(f"{world.vendor}: no kill of {TRIES} came in time:\n" + "\n".join(said))
+
+
 def killed_and_resumed(starter: Starter, world: World, folder: Path, kills: tuple[int, int], seed: int) -> Shown:
     """``kills``: how many while the vendor delivers, and how many while the rows are judged and stored.
 
-    Moments are random in time. A command that ends before its moment comes was not killed: another is drawn. Raises
-    AssertionError where a table or a file differs from the undisturbed run's.
+    Of the former every other comes at a random number of units, the first one among them, and the rest right after the
+    beginning; of the latter every other at a random byte of what the database writes of the rows, first to its log and then
+    to its file, and the rest as soon as there is a database. Raises AssertionError where a table or a file differs from the
+    undisturbed run's.
     """
-    moments, place, done = random.Random(seed), folder / "killed", list[tuple[str, float, int]]()
+    moments, place, done = random.Random(seed), folder / "killed", list[Killed]()
     whole = starter.ingest(world, folder / "whole")
     assert whole.code == 0, whole.stderr
-    assert whole.fetching is not None
-    assert whole.storing is not None
-    assert whole.first is not None
-    rest = (whole.fetching - whole.first) / max(kills[0], 1)
-    spans = {"fetching": whole.first + rest, "units": rest, "storing": whole.storing / 2}
-    fetching = ["units" if number % 2 == 0 else "fetching" for number in range(kills[0])]
-    for wanted in [*fetching, *["storing"] * kills[1]]:
-        ended, phase, moment, tries = None, wanted, 0.0, 0
-        while ended is None or ended.code == 0:
-            tries += 1
-            phase = "storing" if _complete(place) else wanted
-            moment = moments.uniform(0.0, spans[phase] / tries)
-            ended = starter.ingest(world, place, (phase, moment))
-        assert ended.code == -signal.SIGKILL, (phase, moment, ended.stderr)
-        done.append((phase, moment, _units(place)))
+    units = _units(folder / "whole")
+
+    def fetching(number: int) -> Moment:
+        held = _units(place)
+        farthest = max(1, (units - 1 - held) // (kills[0] - number + 1))  # all together do not reach the end
+        wanted = held + moments.randint(1, farthest) if number % 2 == 0 else 0
+        return Moment("fetching", units=wanted, delay=moments.uniform(0.0, DELAY))
+
+    def storing(number: int) -> Moment:
+        # a fiftieth is written before the rows are judged, a tenth when they stand in the log: evenly on a log scale
+        share = 0.04 * (0.9 / 0.04) ** moments.random()
+        wanted = int(share * whole.written) if number % 2 == 0 else 1
+        return Moment("storing", written=wanted, delay=moments.uniform(0.0, DELAY))
+
+    for draw, count in ((fetching, kills[0]), (storing, kills[1])):
+        for number in range(count):
+            done.append(_killed(starter, world, place, units, partial(draw, number)))
     last = starter.ingest(world, place)
     assert last.code == 0, last.stderr
     expected, found = stored(folder / "whole"), stored(place)
@@ -291,16 +418,16 @@ def killed_and_resumed(starter: Starter, world: World, folder: Path, kills: tupl
     files, again = cached(folder / "whole"), cached(place)
     assert again.keys() == files.keys()
     assert [name for name, content in files.items() if again[name] != content] == []
-    return Shown(whole, last, done, len(expected), sum(rows.height for rows in expected.values()), len(files))
+    return Shown(whole, last, done, units, len(expected), sum(rows.height for rows in expected.values()), len(files))
 
 
 def _show(folder: Path, vendors: Sequence[str]) -> None:
     for vendor in vendors:
         with Starter() as starter, world(vendor, folder / vendor) as running:
             shown = killed_and_resumed(starter, running, folder / vendor, (7, 3), seed=5)
-        told = ", ".join(f"{phase} {moment:.2f} s ({units} units)" for phase, moment, units in shown.killed)
+        told = "; ".join(map(str, shown.killed))
         sys.stdout.write(
-            f"{vendor}: killed {len(shown.killed)} times at {told}; resumed: {shown.tables} raw tables ({shown.rows} rows) and "
+            f"{vendor}: killed {len(shown.killed)} times: {told}. Resumed: {shown.tables} raw tables ({shown.rows} rows) and "
             f"{shown.files} cache files equal, byte for byte\n"
         )
         sys.stdout.flush()
