@@ -144,6 +144,14 @@ def lost_row(frames: Frames) -> Frames:
     return {**frames, "daily_bars": frames["daily_bars"].filter((pl.col("asset_key") != key) | (pl.col("day") != day))}
 
 
+def write_folder(folder: Path, frames: Frames) -> None:
+    """A folder for the source `files`, a Parquet file per table."""
+    folder.mkdir()
+    for table, rows in frames.items():
+        text = with_asset_id(rows) if "asset_key" in rows.columns else rows
+        text.write_parquet(folder / f"{table}.parquet")
+
+
 @pytest.mark.parametrize(
     ("plant", "said"),
     [
@@ -229,7 +237,7 @@ def test_adjusted_prices_of_cheap_shares_are_named(delivered: Frames, split: flo
     """``split``: shares each became after these months, by which their adjusted prices are lower still."""
     lower = {name: pl.col(name) / split for name in ("open", "high", "low", *CLOSES)}
     sides = (cheap(delivered), cents(with_column(qfq(cheap(delivered)), "daily_bars", **lower)))
-    found = held(*(reversed(sides) if turned else sides))
+    found = held(sides[1], sides[0]) if turned else held(*sides)
     assert [text.partition(":")[0] for text in found.named] == ["adjusted prices"]
 
 
@@ -356,10 +364,7 @@ def test_the_command_names_each_planted_mistake(
     rotation: Any, delivered: Frames, tmp_path: Path, plant: Callable[[Frames], Frames], said: str
 ) -> None:
     for name, frames in (("a", delivered), ("b", plant(delivered))):
-        (tmp_path / name).mkdir()
-        for table, rows in frames.items():
-            text = with_asset_id(rows) if "asset_key" in rows.columns else rows
-            text.write_parquet(tmp_path / name / f"{table}.parquet")
+        write_folder(tmp_path / name, frames)
     answer = rotation("reconcile", tmp_path / "a", tmp_path / "b", "--from", "2012-05", "--to", "2012-07")
     assert answer.code == 1
     assert said in answer.stdout
@@ -368,10 +373,7 @@ def test_the_command_names_each_planted_mistake(
 
 def test_the_command(rotation: Any, delivered: Frames, tmp_path: Path) -> None:
     for name, frames in (("a", delivered), ("b", wrong_factor(delivered))):
-        (tmp_path / name).mkdir()
-        for table, rows in frames.items():
-            text = with_asset_id(rows) if "asset_key" in rows.columns else rows
-            text.write_parquet(tmp_path / name / f"{table}.parquet")
+        write_folder(tmp_path / name, frames)
     same = rotation("reconcile", tmp_path / "a", tmp_path / "a", "--from", "2012-05", "--to", "2012-07")
     assert same.code == 0
     assert "They agree." in same.stdout
