@@ -98,7 +98,8 @@ class SourceSettings:
     mapping: Path | None = None
     """TOML file with other file names, column names and units; by default mapping.toml in the folder, if there."""
     cache: Path | None = None
-    """Folder of what a vendor has delivered; by default vendors/NAME beside the database."""
+    """Folder of what a vendor has delivered, and of the ``files`` source's large CSV files as Parquet; by default vendors/NAME
+    beside the database."""
     vendor: VendorOptions = field(default_factory=VendorOptions)
     """How a vendor is asked. Keys stand in the environment alone."""
 
@@ -229,7 +230,7 @@ class Settings(BaseSettings):
 
     @property
     def cache_path(self) -> Path:
-        """Folder of what the vendor in use has delivered."""
+        """Folder of what the vendor in use has delivered, or of the files source's large CSV files."""
         return self.source.cache or self.database_path.parent / "vendors" / self.source.name
 
     @property

@@ -54,7 +54,8 @@ def side(text: str, settings: Settings) -> Generator[Side]:
     """
     path = Path(text)
     if path.is_dir():
-        yield _of_source(FilesSource(path), str(path))
+        files = settings.model_copy(update={"source": _named(settings.source, "files")})
+        yield _of_source(FilesSource(path, cache=files.cache_path), str(path))
     elif path.is_file():
         with ExitStack() as held:
             yield _of_database(path, settings, held)

@@ -96,6 +96,8 @@ def asked_again(
     ``accept`` it is refused instead (SourceError): what is asked for anew nobody has looked at yet.
     """
     if not isinstance(source, AsksAgain) or not months:
+        for run in consecutive(months):
+            prepare(settings, source, run, listen)
         return Answer(source)
     fresh = source.again()
     assert isinstance(fresh, AsksAgain)

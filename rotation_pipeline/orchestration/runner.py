@@ -33,7 +33,7 @@ def make_source(settings: Settings) -> Source:
 
         if settings.source.path is None:
             raise WarehouseError("source.path is missing: the files source needs the folder it reads")
-        return FilesSource(settings.source.path, settings.source.mapping)
+        return FilesSource(settings.source.path, settings.source.mapping, cache=settings.cache_path)
     if settings.source.name != "simulated":
         from rotation_pipeline.sources.vendors import vendor_source
 

@@ -11,8 +11,6 @@ import polars as pl
 from rotation_pipeline.market.schema import Column
 from rotation_pipeline.sources.base import SourceError
 
-FAILED = "_failed_"
-"""Prefix of the flag columns that mark values that could not be read."""
 _TRUE = ("1", "true", "True", "TRUE", "t", "y", "yes")
 _FALSE = ("0", "false", "False", "FALSE", "f", "n", "no")
 _NULLS = ("", "NaN", "nan", "null", "None", "NULL", "--")
@@ -75,7 +73,7 @@ def _texts(values: Any) -> tuple[str, ...] | None:
 
 
 def bad_value(name: str) -> str:
-    """Name of the column that carries the file's own text of ``name``."""
+    """Name of the column that carries the file's own text of values of ``name`` that could not be read."""
     return f"_text_{name}"
 
 

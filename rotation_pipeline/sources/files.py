@@ -17,12 +17,16 @@ columns; extra columns and files are ignored. A mapping is a TOML file, ``mappin
     is_suspended = { column = "status", true = ["0"], false = ["1"] }
     board = { constant = "main" }
     ps_ttm = { missing = true }                     # a column that may be null and is not there
+
+Large CSV files of dated tables are parsed once for a long range and kept as Parquet, where a folder for that is given
+(``large_csv.py``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Callable
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -30,11 +34,12 @@ from typing import Any, cast
 
 import polars as pl
 
-from rotation_pipeline.market.calendar import add_months, last_session, month_sessions, month_start
+from rotation_pipeline.market.calendar import add_months, last_session, month_sessions, month_start, months_between
 from rotation_pipeline.market.schema import Column, Table
 from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TABLES, SOURCE_TABLES
 from rotation_pipeline.sources.base import SourceError, SourceKind
-from rotation_pipeline.sources.columns import FAILED, ColumnRule, bad_value, column_rule, parsed
+from rotation_pipeline.sources.columns import ColumnRule, bad_value, column_rule, parsed
+from rotation_pipeline.sources.large_csv import LARGE, LONG, SeenFile, Stage, Stages
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 DEFAULTS: dict[tuple[str, str], object] = {
@@ -48,13 +53,20 @@ _TABLES = {table.name: table for table in SOURCE_TABLES}
 class FilesSource:
     """Canonical tables from a folder. Files are scanned lazily: only the columns and days asked for are read.
 
+    ``cache``: a folder of its own, in which :meth:`prepare` keeps CSV files of ``large`` bytes or more of a table of dated rows
+    as Parquet, of the same rows, for a range of ``long`` months or more. A call without that looks through the whole of a file.
     Raises :class:`SourceError` for a folder or mapping that isn't there or names unknown tables, columns or keys.
     """
 
     name = "files"
 
-    def __init__(self, path: Path | str, mapping: Path | str | None = None) -> None:
+    def __init__(
+        self, path: Path | str, mapping: Path | str | None = None, *, cache: Path | None = None, large: int = LARGE, long: int = LONG
+    ) -> None:  # fmt: skip
         self.path = Path(path)
+        self._large, self._long = large, long
+        self._stages = None if cache is None else Stages(cache / "large-csv")
+        self._seen: dict[Path, SeenFile] = {}
         if not self.path.is_dir():
             raise SourceError(f"source files: {self.path} is no folder; give the folder that holds one file per table")
         inside = self.path / "mapping.toml"
@@ -82,12 +94,17 @@ class FilesSource:
         digest = hashlib.sha256()
         for name in sorted(_TABLES):
             for path in self._files(name):
-                digest.update(f"{name}\0{path.name}\0{path.stat().st_size}\0".encode())
-                with path.open("rb") as handle:
-                    digest.update(hashlib.file_digest(handle, "sha256").digest())
+                seen = self._look(path)
+                digest.update(f"{name}\0{path.name}\0{seen.size}\0".encode() + seen.sha256)
         if self._mapping_path is not None:
             digest.update(self._mapping_path.read_bytes())
         return digest.hexdigest()[:16]
+
+    def _look(self, path: Path) -> SeenFile:
+        """The file as it was when this source first looked at it: its version and its rows are of one state."""
+        if path not in self._seen:
+            self._seen[path] = SeenFile.of(path)
+        return self._seen[path]
 
     def serves(self, table_name: str) -> bool:
         """Whether the folder has a file for the table."""
@@ -121,18 +138,40 @@ class FilesSource:
     def fetch(self, table_name: str, first: date, last: date) -> pl.DataFrame:
         """Rows of a table dated in [first, last], or intervals that overlap it; see :class:`Source`."""
         table = self._table(table_name)
-        frame, raw = self._scan(table, [column.name for column in table.columns[1:]], (first, last))
+        frame, checked = self._rows(table, (first, last))
         rows = self._collect(table, frame)  # a date that could not be read is null and comes along
-        for name in raw:
-            wrong = rows.filter(pl.col(name))
+        for name in checked:
+            wrong = rows.filter(pl.col(bad_value(name)).is_not_null())
             if wrong.height:
-                raise self._bad_value(table, name.removeprefix(FAILED), wrong)
+                raise self._bad_value(table, name, wrong)
         rows = rows.select([column.name for column in table.columns[1:]])
         dated = DATED_BY.get(table_name) or INTERVAL_TABLES[table_name]
         if rows[dated].null_count():
             at = rows.filter(pl.col(dated).is_null()).row(0, named=True)
             raise SourceError(f"source files: {self._named(table_name)} has a row without {dated}: {at}")
         return rows
+
+    def refused(self) -> dict[str, str]:
+        """Nothing: what the folder does not hold is not served."""
+        return {}
+
+    def prepare(
+        self, first: date, last: date, listen: Callable[[int, int, str], None] = lambda _done, _total, _next: None
+    ) -> int:
+        """Parse large CSV files, if the range is long; how many tables that were. See :class:`Downloads`.
+
+        Raises :class:`SourceError` for files that can't be read, and where what is made of them can't be kept.
+        """
+        if len(months_between(month_start(first), month_start(last))) < self._long:
+            return 0
+        waiting = [table for table in _TABLES.values() if self._is_large(table) and self._stage(table) is None]
+        for number, table in enumerate(waiting):
+            size = sum(path.stat().st_size for path in self._files(table.name))
+            listen(number, len(waiting), f"{table.name}: {size / 1e9:.1f} GB of CSV, parsed once and kept as Parquet")
+            self._stage(table, make=True)
+        if waiting:
+            listen(len(waiting), len(waiting), "done")
+        return len(waiting)
 
     # --- files -------------------------------------------------------------------------------------------------------
 
@@ -172,15 +211,60 @@ class FilesSource:
         kinds = {path.suffix == ".parquet" for path in files}
         if len(kinds) > 1:
             raise SourceError(f"source files: {self._named(table.name)} mixes Parquet and CSV; use one of them")
-        if kinds == {True}:
+        return self._opened(files)
+
+    @staticmethod
+    def _opened(files: list[Path]) -> pl.LazyFrame:
+        """Files of one kind, one after the other."""
+        if files[0].suffix == ".parquet":
             return pl.scan_parquet(files, glob=False)
         # every CSV column is read as text and parsed here, so that a wrong value can be named
         return pl.scan_csv(files, infer_schema=False, glob=False)
 
+    def _is_large(self, table: Table) -> bool:
+        """Whether its files are kept as Parquet."""
+        files = self._files(table.name)
+        csv = bool(files) and not any(path.suffix == ".parquet" for path in files)
+        return (
+            csv and self._stages is not None and table.name in DATED_BY
+            and sum(path.stat().st_size for path in files) >= self._large
+        )  # fmt: skip
+
+    def _stage(self, table: Table, *, make: bool = False) -> Stage | None:
+        """What is kept of a large table as it is now, if anything is; ``make``: parse it for that."""
+        assert self._stages is not None
+        if not make and not self._stages.has_of(table.name):
+            return None
+        names, found = [column.name for column in table.columns[1:]], self._schema(table, self._open(table))
+        rules = repr({name: self._rule(table, name, found) for name in names})
+        try:
+            files = [self._look(path) for path in self._files(table.name)]
+            for file in files:
+                file.refuse_changed()
+            if make:
+                rows, _ = self._scan(table, names)
+                return self._stages.make(table.name, rules, files, rows, DATED_BY[table.name])
+            return self._stages.find(table.name, rules, files)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._unreadable(table, error) from error
+
+    def _rows(self, table: Table, span: tuple[date, date]) -> tuple[pl.LazyFrame, list[str]]:
+        """:meth:`_scan` of the rows of ``span``, from what is kept of a large table."""
+        stage = self._stage(table) if self._is_large(table) else None
+        names = [column.name for column in table.columns[1:]]
+        frame, checked = self._scan(table, names, span if stage is None else None)
+        if stage is None:
+            return frame, checked
+        files = stage.rows(*span)
+        if not files:
+            return pl.LazyFrame(schema=frame.collect_schema()), checked
+        kept = {name: pl.col(name) for name in names}
+        return pl.scan_parquet(files, glob=False, hive_partitioning=False).filter(_inside(table, kept, *span)), checked
+
     def _scan(
         self, table: Table, names: list[str], span: tuple[date, date] | None = None
     ) -> tuple[pl.LazyFrame, list[str]]:
-        """Lazy canonical columns ``names``, and the names of flag columns that mark values that could not be read.
+        """Lazy canonical columns ``names``, and those of them beside which stands the file's text of what could not be read, else null.
 
         ``span``: only rows dated in it, or intervals that overlap it, and those without a date. Dates are read before
         anything else, so that of a large file only these rows are ever parsed.
@@ -188,20 +272,20 @@ class FilesSource:
         frame = self._open(table)
         found = self._schema(table, frame)
         values: list[pl.Expr] = []
-        flags: list[str] = []
+        checked: list[str] = []
         read: dict[str, pl.Expr] = {}
         for name in names:
             column, rule = table.column(name), self._rule(table, name, found)
             if rule.column is not None and rule.column not in found:
                 raise self._missing(table, column, rule, found)
-            value, flag = parsed(column, rule, found, f"{self._named(table.name)}")
+            value, failed = parsed(column, rule, found, f"{self._named(table.name)}")
             read[name] = value
             values.append(value.alias(name))
-            if flag is not None:
-                values.append(flag.fill_null(value=False).alias(FAILED + name))
-                values.append(pl.col(str(rule.column)).cast(pl.String).alias(bad_value(name)))
-                flags.append(FAILED + name)
-        return (frame if span is None else frame.filter(_inside(table, read, *span))).select(values), flags
+            if failed is not None:
+                text = pl.col(str(rule.column)).cast(pl.String)
+                values.append(pl.when(failed).then(text).alias(bad_value(name)))
+                checked.append(name)
+        return (frame if span is None else frame.filter(_inside(table, read, *span))).select(values), checked
 
     def _schema(self, table: Table, frame: pl.LazyFrame) -> pl.Schema:
         try:
@@ -239,11 +323,24 @@ class FilesSource:
         )
 
     def _bad_value(self, table: Table, name: str, wrong: pl.DataFrame) -> SourceError:
-        column = table.column(name)
+        column, text = table.column(name), wrong[bad_value(name)][0]
         return SourceError(
-            f"source files: {self._named(table.name)}: {wrong[bad_value(name)][0]!r} in column {name} can't be read as "
-            f"{column.type} ({column.unit}); {wrong.height} such values. Correct the file, or write the format or "
-            f"meaning of {name} under [{table.name}.columns] in {self._where}"
+            f"source files: {self._named(table.name)}: {text!r} in column {name} can't be read as "
+            f"{column.type} ({column.unit}); {wrong.height} such values. The first {text!r} stands in {self._place(table, name, text)}. "
+            f"Correct the file, or write the format or meaning of {name} under [{table.name}.columns] in {self._where}"
+        )
+
+    def _place(self, table: Table, name: str, text: str) -> str:
+        """File and row of the first value of a column that is ``text``; the line of names is row 1 of a CSV."""
+        for path in self._files(table.name):
+            frame = self._opened([path])
+            rule = self._rule(table, name, self._schema(table, frame))
+            same = frame.with_row_index("_row_").filter(pl.col(str(rule.column)).cast(pl.String) == text)
+            at = self._collect(table, same.select(pl.col("_row_").min()))["_row_"][0]
+            if at is not None:
+                return f"{path.name}, row {at + (1 if path.suffix == '.parquet' else 2)}"
+        raise SourceError(
+            f"source files: {self._named(table.name)} was changed while it was read; run again when it is complete"
         )
 
 
