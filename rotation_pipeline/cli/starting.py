@@ -45,9 +45,10 @@ def init_files(
         if path is not None and not path.is_file():
             raise SettingsError(f"{path} is no file")
     levels = None if index is None else read_index(index)
-    kind = "adjusted" if adjusted else None
     fewest = FactorOptions().min_names
-    made = write_price_folder(prices, folder, levels, kind, index_id, lots=lots, thousands=thousands, fewest=fewest)
+    made = write_price_folder(
+        prices, folder, levels, index_id, adjusted=adjusted, lots=lots, thousands=thousands, fewest=fewest
+    )
     config = folder / "rotation.toml"
     config.write_text(settings_text(folder, index_id, made, is_made=index is None), encoding="utf-8")
     command = f"ROTATION_CONFIG={config} rotation run"

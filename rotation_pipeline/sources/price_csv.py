@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import polars as pl
 
@@ -39,14 +38,10 @@ _ROW = "_row_"
 _DAY_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S")
 
 
-def stage_prices(path: Path, stage: Path) -> None:
-    """The CSV ``path`` as the Parquet file ``stage``: canonical names and types, rows as they come; other columns are left out.
-
-    The text is read a piece at a time and never held whole. Raises :class:`SourceError` naming the column or the row's value.
-    """
-    raw = pl.scan_csv(path, infer_schema=False, glob=False)
+def price_columns(path: Path) -> dict[str, str]:
+    """Canonical name → column of the CSV ``path``, from its first line. Raises :class:`SourceError` for one that is lacking."""
     try:
-        columns = raw.collect_schema().names()
+        columns = pl.scan_csv(path, infer_schema=False, glob=False).collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(f"prices {path} can't be read as CSV: {error}") from error
     found = _columns(columns, path)
@@ -54,6 +49,15 @@ def stage_prices(path: Path, stage: Path) -> None:
     if lacking:
         told = "; ".join(f"{name} (called {', '.join(NAMES[name][:4])})" for name in lacking)
         raise SourceError(f"prices {path} lack {told}. Their columns are {', '.join(columns)}")
+    return found
+
+
+def stage_prices(path: Path, found: Mapping[str, str], stage: Path) -> None:
+    """The CSV ``path`` as the Parquet file ``stage``: the columns ``found`` under their canonical names and typed, rows as they come.
+
+    The text is read a piece at a time and never held whole. Raises :class:`SourceError` naming the row's value.
+    """
+    raw = pl.scan_csv(path, infer_schema=False, glob=False)
     frame = raw.select(pl.col(column).str.strip_chars().alias(name) for name, column in found.items())
     numbers = [name for name in found if name not in ("asset_id", "day", "is_st", "industry")]
     day = pl.coalesce(pl.col("day").str.to_date(form, strict=False) for form in _DAY_FORMATS)
@@ -92,18 +96,6 @@ def _first_wrong(name: str) -> pl.Expr:
 def staged(stage: Path) -> pl.LazyFrame:
     """What :func:`stage_prices` wrote, in canonical columns."""
     return pl.scan_parquet(stage, glob=False).select(pl.exclude(f"^{_EMPTY}.*$"))
-
-
-def read_prices(path: Path) -> pl.DataFrame:
-    """The file with canonical column names and types, sorted by security and day, all in memory.
-
-    Raises :class:`SourceError` naming the column, the row's value or the two rows that are one too many.
-    """
-    with TemporaryDirectory() as place:
-        stage_prices(path, Path(place) / "prices.parquet")
-        prices = staged(Path(place) / "prices.parquet").collect()
-    refuse_copies(prices, str(path))
-    return prices.sort("asset_id", "day")
 
 
 def refuse_copies(prices: pl.DataFrame, path: str) -> None:

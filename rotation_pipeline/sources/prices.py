@@ -6,10 +6,9 @@ has no values later on. What is derived (the previous close, the adjustment fact
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -18,7 +17,6 @@ from rotation_pipeline.market.calendar import add_months, last_session, month_se
 from rotation_pipeline.market.calendar import sessions as sessions_between
 from rotation_pipeline.sources.base import SourceError
 
-Prices = Literal["unadjusted", "adjusted"]
 VALUATION = (
     "pe_ttm", "pb", "ps_ttm", "dividend_yield_ttm", "turnover_rate", "total_market_value", "float_market_value",
 )  # fmt: skip
@@ -35,7 +33,7 @@ class PriceFolder:
     """Canonical tables made of prices, which styles they serve, the sample they allow, and what was assumed."""
 
     tables: dict[str, pl.DataFrame]
-    """Those held in memory; the two large ones only where all prices were."""
+    """All but the two large ones, bars and valuation."""
     rows: dict[str, int]
     """Of every table."""
     styles: tuple[str, ...]
@@ -49,87 +47,71 @@ class PriceFolder:
     notes: list[str] = field(default_factory=list[str])
 
 
-def price_tables(
-    prices: pl.DataFrame,
-    index: pl.DataFrame | None,
-    kind: Prices | None,
-    index_id: str,
-    *,
-    lots: bool,
-    thousands: bool,
-    fewest: int = 1,
-) -> PriceFolder:
-    """Canonical tables of :func:`read_prices`, all in memory; the arguments and errors of :class:`PriceTables`."""
-    making = PriceTables(prices.lazy(), index, kind, index_id, lots=lots, thousands=thousands)
-    bars = making.add(prices)
-    made = making.result(fewest)
-    return replace(made, tables={**made.tables, "daily_bars": daily_bars(bars), "daily_valuation": valuation(bars)})
-
-
 class PriceTables:
     """Canonical tables from prices that are handed over some securities at a time, in the order of their identifiers.
 
     ``prices``: all of them, of which only sums and extremes are read. ``index``: day and close of an index, as
-    :func:`read_index`; None: one is made. ``kind``: whether dividends and splits are in the prices already; needed where neither
-    ``adj_factor`` nor ``prev_close`` is given. ``lots``: volume is in lots of 100. ``thousands``: amount is in thousand CNY.
-    Raises :class:`SourceError` for days that are no sessions, units that cannot be, prices whose adjustment is not known, and too
-    short a history.
+    :func:`~rotation_pipeline.sources.price_csv.read_index`; None: one is made. ``adjusted``: dividends and splits are in the
+    prices already (see :func:`check_adjustment`). ``lots``: volume is in lots of 100. ``thousands``: amount is in thousand
+    CNY. ``fewest``: securities there must be at every month end on which styles are formed.
+    Raises :class:`SourceError` for days that are no sessions, units that cannot be, too short a history, an index that lacks a
+    session and too few securities: all before the first of them is handed over.
     """
 
     def __init__(
         self,
         prices: pl.LazyFrame,
         index: pl.DataFrame | None,
-        kind: Prices | None,
         index_id: str,
         *,
+        adjusted: bool,
         lots: bool,
         thousands: bool,
+        fewest: int = 1,
     ) -> None:
         self._columns, self._index, self._index_id = prices.collect_schema().names(), index, index_id
-        self._kind: Prices | None = kind
-        self._lots, self._thousands = lots, thousands
-        self._unit_notes = _checked_units(prices, kind, lots=lots, thousands=thousands)
+        self._adjusted, self._lots, self._thousands = adjusted, lots, thousands
+        self._unit_notes = _checked_units(prices, adjusted=adjusted, lots=lots, thousands=thousands)
         self.first, self.last = _span(prices)
-        self._adjustment_notes = _checked_adjustment(self._columns, kind)
         self.sample = _sample(self.first, self.last)
         self._days = sessions_between(self.first, self.last)
-        self._absent = self._height = 0
-        self._counts: Counter[date] = Counter()
-        self._parts: dict[str, list[pl.DataFrame]] = {"spans": [], "listings": [], "industries": []}
-        self._returns = _Returns(self._days)
         if index is not None:
             missing = sorted(set(self._days) - set(index["day"].to_list()))
             if missing:
                 raise SourceError(f"the index has no level of {missing[0]} ({len(missing)} sessions without)")
+        ends = [pl.col("day").min().alias("start"), pl.col("day").max().alias("end")]
+        self._spans = prices.group_by("asset_id").agg(ends).sort("asset_id").collect(engine="streaming")
+        start, end, _, style_history = self.sample
+        for month in months_between(add_months(start, -style_history), end):
+            if (count := self._alive(last_session(month))) < fewest:
+                raise SourceError(
+                    f"prices of {count} securities at the end of {month:%Y-%m}; {fewest} are needed to sort them by style into five groups"
+                )
+        self._absent = self._height = 0
+        self._parts: dict[str, list[pl.DataFrame]] = {"listings": [], "industries": []}
+        self._returns = _Returns(self._days)
+
+    def _alive(self, day: date) -> int:
+        """Securities between their first price and their last on ``day``."""
+        return self._spans.filter((pl.col("start") <= day) & (pl.col("end") >= day)).height
 
     def add(self, prices: pl.DataFrame) -> pl.DataFrame:
         """Bars of the next securities, all their days at once: canonical columns and those of the file."""
         units = _in_units(prices, lots=self._lots, thousands=self._thousands)
         bars, absent = _full_sessions(units, self._days)
-        bars = _adjusted(bars, self._kind)
+        bars = _with_factors(bars, adjusted=self._adjusted)
         self._absent, self._height = self._absent + absent, self._height + bars.height
-        for day, count in bars.group_by("day").len().iter_rows():
-            self._counts[day] += count
-        spans = bars.group_by("asset_id", maintain_order=True).agg(
-            pl.col("day").min().alias("start"), pl.col("day").max().alias("end")
-        )
-        found = {"spans": spans, "listings": _listings(spans, bars, self.last), "industries": _industries(bars)}
-        for name, rows in found.items():
-            self._parts[name].append(rows)
+        spans = self._spans.join(bars, on="asset_id", how="semi", maintain_order="left")
+        self._parts["listings"].append(_listings(spans, bars, self.last))
+        self._parts["industries"].append(_industries(bars))
         self._returns.add(bars)
         return bars
 
-    def result(self, fewest: int) -> PriceFolder:
-        """All tables but bars and valuation. ``fewest``: securities there must be at every month end on which styles are formed."""
+    def result(self) -> PriceFolder:
+        """All tables but bars and valuation."""
         start, end, history, style_history = self.sample
-        for month in months_between(add_months(start, -style_history), end):
-            if (count := self._counts[last_session(month)]) < fewest:
-                raise SourceError(
-                    f"prices of {count} securities at the end of {month:%Y-%m}; {fewest} are needed to sort them by style into five groups"
-                )
         whole = {name: pl.concat(parts) for name, parts in self._parts.items()}
-        spans, no_day = whole["spans"], pl.lit(None, dtype=pl.Date)
+        spans, no_day = self._spans, pl.lit(None, dtype=pl.Date)
         until = pl.when(pl.col("end") < self.last).then(pl.col("end") + pl.duration(days=1)).alias("valid_to")
         ends = {month_sessions(month)[-1] for month in months_between(month_start(self.first), month_start(self.last))}
         is_end = pl.col("day").is_in(list(ends)).alias("is_month_end")
@@ -154,7 +136,7 @@ class PriceTables:
         )
         rows = {name: tables[name].height if name in tables else self._height for name in order}
         styles, absent = _styles(self._columns)
-        members = self._counts[last_session(end)]
+        members = self._alive(last_session(end))
         notes = self._notes(spans.height)
         return PriceFolder(tables, rows, styles, absent, start, end, history, style_history, members, notes)
 
@@ -165,7 +147,7 @@ class PriceTables:
             notes.append(
                 f"{self._absent} of {self._height} sessions have no row: they count as suspended, at the last close"
             )
-        notes += self._adjustment_notes
+        notes += _adjustment_notes(self._columns, adjusted=self._adjusted)
         if "is_st" not in self._columns:
             notes.append("there is no is_st: no security counts as under special treatment")
         if self._index is None:
@@ -198,7 +180,7 @@ _REMEDIES: dict[float, tuple[bool, bool]] = {
 """Median of amount ÷ (volume × close) as the file has them → whether volume is in lots and amount in thousands."""
 
 
-def _checked_units(prices: pl.LazyFrame, kind: Prices | None, *, lots: bool, thousands: bool) -> list[str]:
+def _checked_units(prices: pl.LazyFrame, *, adjusted: bool, lots: bool, thousands: bool) -> list[str]:
     """Notes on the units, what is said of which is held against the prices.
 
     Money traded by shares traded is the average price, near the close whatever the vendor. Adjusted prices are another
@@ -215,12 +197,12 @@ def _checked_units(prices: pl.LazyFrame, kind: Prices | None, *, lots: bool, tho
     ratio, count = _median(traded.select((pl.col("amount") / pl.col("volume") / pl.col("close")).alias("ratio")))
     meant = next((units for times, units in _REMEDIES.items() if ratio is not None and 0.5 < ratio / times < 2.0), None)
     told, said = (lots, thousands), lots or thousands
-    held = said and meant is not None if kind == "adjusted" else said or meant is not None
+    held = said and meant is not None if adjusted else said or meant is not None
     if held and meant != told and ratio is not None:
         flags = [name for name, used in zip(("--lots", "--thousands"), meant or (), strict=False) if used]
         used = [name for name, given in (("--lots", lots), ("--thousands", thousands)) if given]
         remedy = f"With {' '.join(flags)} they fit" if flags else f"Without {' '.join(used)} they fit"
-        plain = meant is not None and not (kind == "adjusted" and flags)
+        plain = meant is not None and not (adjusted and flags)
         remedy = remedy if plain else "No unit makes them fit: look at the columns volume, amount and close"
         raise SourceError(
             f"prices: amount ÷ volume, as the file has them, is {ratio:.3g} times the close in the median of {count} "
@@ -290,30 +272,35 @@ def _full_sessions(prices: pl.DataFrame, sessions: list[date]) -> tuple[pl.DataF
     return full.drop("_absent"), int(full["_absent"].sum())
 
 
-def _checked_adjustment(columns: list[str], kind: Prices | None) -> list[str]:
-    """Notes on how dividends and splits are known. Raises :class:`SourceError` where they are not."""
+def check_adjustment(columns: Iterable[str], *, adjusted: bool) -> None:
+    """Raise :class:`SourceError` where the canonical ``columns`` do not tell of dividends and splits though the prices are not
+    ``adjusted``, or do though they are."""
     own = sorted({"adj_factor", "prev_close"} & set(columns))
-    if kind == "adjusted":
-        if own:
-            raise SourceError(f"prices are said to be adjusted and have {', '.join(own)}; leave one of the two out")
-        return [
-            "prices are taken as adjusted: returns hold dividends and splits, amounts are volume × close, and lots and costs of the "
-            "stock-level books are of adjusted prices"
-        ]
-    if not own:
+    if adjusted and own:
+        raise SourceError(f"prices are said to be adjusted and have {', '.join(own)}; leave one of the two out")
+    if not adjusted and not own:
         raise SourceError(
             "the file has neither adj_factor nor prev_close, so a price that falls on an ex-day cannot be told from a loss. Add one "
             "of the two columns, or say --adjusted if dividends and splits are in the prices already"
         )
+
+
+def _adjustment_notes(columns: list[str], *, adjusted: bool) -> list[str]:
+    """How dividends and splits are known."""
+    if adjusted:
+        return [
+            "prices are taken as adjusted: returns hold dividends and splits, amounts are volume × close, and lots and costs of the "
+            "stock-level books are of adjusted prices"
+        ]
     made = "there is no adj_factor: it is made of close and prev_close, which the exchange sets ex-rights"
-    return [] if "adj_factor" in own else [made]
+    return [] if "adj_factor" in columns else [made]
 
 
-def _adjusted(bars: pl.DataFrame, kind: Prices | None) -> pl.DataFrame:
+def _with_factors(bars: pl.DataFrame, *, adjusted: bool) -> pl.DataFrame:
     """With previous close, cumulative factor, special treatment and board."""
     own = {"adj_factor", "prev_close"} & set(bars.columns)
     before = pl.col("close").shift(1).over("asset_id")
-    if kind == "adjusted":
+    if adjusted:
         bars = bars.with_columns(
             pl.lit(1.0).alias("adj_factor"), before.fill_null(pl.col("open")).alias("prev_close"),
             (pl.col("volume") * pl.col("close")).alias("amount"),

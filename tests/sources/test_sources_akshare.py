@@ -15,10 +15,11 @@ import polars as pl
 import pytest
 import vendor_akshare_server as places
 import vendor_market as market
+import vendor_reused
 from vendor_akshare_server import CODES, SOME, Sites, members, serving
 
 from rotation_pipeline.market.calendar import month_sessions
-from rotation_pipeline.sources.base import Downloads, Source, SourceError
+from rotation_pipeline.sources.base import Downloads, Source
 from rotation_pipeline.sources.ingest import Ingestion, ingest_months
 from rotation_pipeline.sources.vendors import vendor_source
 from rotation_pipeline.sources.vendors.akshare import AkshareAdapter, prefixed
@@ -186,6 +187,27 @@ def test_listings(source: VendorSource) -> None:
 
 
 @needs_client
+def test_a_code_used_again(sites: Sites, caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number stands in both lists, and its history goes on with the second company's days."""
+    lines = list[tuple[date, list[str]]]()
+    for bar in vendor_reused.second():
+        low, high = sorted((bar.close, bar.prev_close))
+        prices = [f"{price:.2f}" for price in (bar.prev_close, bar.close, high, low)]
+        moved = ["1.00", "0.00", f"{bar.close - bar.prev_close:.2f}", "1.25"]
+        lines.append((bar.day, [f"{bar.day}", *prices, f"{bar.volume / 100:.0f}", f"{bar.amount:.2f}", *moved]))
+    monkeypatch.setitem(sites.klines, "1.600007", [*sites.klines["1.600007"], *lines])
+
+    def again(place: str, params: dict[str, str], sound: Any) -> dict[str, Any] | None:
+        if place not in places.SHANGHAI or params["COMPANY_STATUS"] == "3" or params["STOCK_TYPE"] == "8":
+            return None
+        row = {**sound["result"][0], "A_STOCK_CODE": "600007", "COMPANY_CODE": "600007"}
+        return {"result": [*sound["result"], {**row, "LIST_DATE": f"{vendor_reused.AGAIN:%Y%m%d}"}]}
+
+    sites.trick = again
+    vendor_reused.check(source_of(caller, tmp_path, CODES))
+
+
+@needs_client
 def test_a_month_alone_equals_the_month_in_a_range(ingested: Ingestion, caller: Caller, tmp_path: Path) -> None:
     """And a history that ends with the month equals the longer one."""
     alone = source_of(caller, tmp_path, CODES)
@@ -233,51 +255,6 @@ def test_interrupted_ten_times_and_resumed(caller: Caller, tmp_path: Path) -> No
     ]  # fmt: skip
     assert files[0] == files[1]
     assert len(files[0]) == total + 2
-
-
-# --- what it can't serve -------------------------------------------------------------------------------------------------
-
-
-def test_it_says_what_it_cannot_serve_before_it_starts(tmp_path: Path) -> None:
-    options = replace(OPTIONS, assets=SOME)
-    alone = vendor_source("akshare", tmp_path / "cache", (market.INDEX,), options)
-    assert {"index_members", "index_weights", "industries", "fundamentals", "daily_bars.is_st"} < set(alone.refused())
-    with pytest.raises(SourceError, match="does not serve index_members: akshare has today's members only"):
-        alone.fetch("index_members", MONTH, date(2022, 1, 31))
-    with pytest.raises(SourceError, match="does not serve fundamentals: akshare dates a report by its last update"):
-        alone.fetch("fundamentals", MONTH, date(2022, 1, 31))
-    assert not (tmp_path / "cache").exists()
-    beside = vendor_source("akshare", tmp_path, (market.INDEX,), OPTIONS, beside=members(tmp_path / "m"))
-    assert "index_members" not in beside.refused()
-    assert set(beside.fetch("index_members", MONTH, date(2022, 1, 31))["asset_id"]) == set(CODES)
-    assert not beside.serves("industries")
-
-
-def test_securities_must_be_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"name them in source\.vendor\.assets, all that were ever members, or"):
-        vendor_source("akshare", tmp_path, (market.INDEX,), OPTIONS)
-    with pytest.raises(SourceError, match="expected six digits and"):
-        vendor_source("akshare", tmp_path, (market.INDEX,), replace(OPTIONS, assets=("600519",)))
-    with pytest.raises(SourceError, match=r"can't be asked for 900901\.SH: it reads the exchange"):
-        vendor_source("akshare", tmp_path, (market.INDEX,), replace(OPTIONS, assets=("900901.SH",)))
-    with pytest.raises(SourceError, match="Beijing's lists are not read"):
-        vendor_source("akshare", tmp_path, (market.INDEX,), replace(OPTIONS, assets=("830799.BJ",)))
-
-
-def test_simulated_tables_are_not_mixed_in(tmp_path: Path) -> None:
-    folder = members(tmp_path / "m")
-    (folder / "mapping.toml").write_text('[source]\nkind = "simulated"\n', encoding="utf-8")
-    with pytest.raises(SourceError, match="real and simulated never mix"):
-        vendor_source("akshare", tmp_path, (market.INDEX,), replace(OPTIONS, assets=SOME), beside=folder)
-
-
-def test_the_folder_is_in_the_version(tmp_path: Path) -> None:
-    options = replace(OPTIONS, assets=SOME)
-    versions: list[str] = []
-    for codes in (CODES, CODES[:3], CODES):
-        beside = members(tmp_path / "m", codes)
-        versions.append(vendor_source("akshare", tmp_path, (market.INDEX,), options, beside=beside).version)
-    assert versions[0] == versions[2] != versions[1]
 
 
 # --- bad answers ---------------------------------------------------------------------------------------------------------
@@ -331,6 +308,57 @@ def with_field(line: str, position: int, text: str) -> str:
 def test_bad_bars(sites: Sites, caller: Caller, tmp_path: Path, change: Any, said: str) -> None:
     text = refused(sites, caller, tmp_path, places.KLINES, of_stock(change))
     assert [part for part in said.split("|") if part in text], text
+
+
+def of_centre(change: Any) -> Any:  # a function of the rows of values
+    def changed(params: dict[str, str], sound: dict[str, Any]) -> dict[str, Any] | None:
+        if params["reportName"] != "RPT_VALUEANALYSIS_DET" or sound["result"] is None:
+            return None
+        return {**sound, "result": {**sound["result"], "data": [change(row) for row in sound["result"]["data"]]}}
+
+    return changed
+
+
+@needs_client
+def test_bad_values(sites: Sites, caller: Caller, tmp_path: Path) -> None:
+    def one_day(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "TRADE_DATE": "2022-01-04 00:00:00"}
+
+    assert "rows share their key" in refused(sites, caller, tmp_path / "a", places.CENTRE, of_centre(one_day))
+
+    def renamed(row: dict[str, Any]) -> dict[str, Any]:
+        return {"PB" if name == "PB_MRQ" else name: value for name, value in row.items()}
+
+    assert "the answer can't be read" in refused(sites, caller, tmp_path / "b", places.CENTRE, of_centre(renamed))
+
+
+@needs_client
+def test_the_order_of_columns_is_of_no_account(
+    sites: Sites, caller: Caller, source: VendorSource, tmp_path: Path
+) -> None:
+    turned: list[list[str]] = []
+
+    def backwards(row: dict[str, Any]) -> dict[str, Any]:
+        turned.append(list(row)[::-1])
+        return dict(reversed(row.items()))
+
+    change = of_centre(backwards)
+    sites.trick = lambda place, params, sound: change(params, sound) if place == places.CENTRE else None
+    month = MONTH, date(2022, 1, 31)
+    found = source_of(caller, tmp_path).fetch("daily_valuation", *month)
+    assert found.equals(source.fetch("daily_valuation", *month).filter(pl.col("asset_id").is_in(list(SOME))))
+    assert turned
+
+
+@needs_client
+def test_a_dividend_sent_twice_is_paid_once(sites: Sites, caller: Caller, source: VendorSource, tmp_path: Path) -> None:
+    def twice(place: str, _params: dict[str, str], sound: Any) -> dict[str, Any] | None:
+        return {**sound, "records": [*sound["records"], *sound["records"]]} if place == places.DIVIDENDS else None
+
+    sites.trick = twice
+    found = source_of(caller, tmp_path).fetch("dividends", FIRST, market.LAST)
+    assert found.equals(source.fetch("dividends", FIRST, market.LAST))
+    assert found["cash_per_share"].to_list() == [market.CASH]
 
 
 @needs_client

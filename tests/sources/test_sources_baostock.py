@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Generator
+import re
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 import vendor_market as market
+import vendor_reused
 from vendor_baostock_server import Bao, error, message, serving, vendor
 
 from rotation_pipeline.sources.base import SourceError
@@ -128,6 +130,37 @@ def test_the_whole_market_by_day_equals_security_by_security(named: VendorSource
     assert whole.equals(named.fetch("daily_bars", FIRST, market.LAST))
 
 
+@pytest.mark.parametrize("since", [vendor_reused.SOON, vendor_reused.AGAIN])
+@pytest.mark.parametrize("assets", [(), market.CODES])
+def test_a_code_used_again(
+    assets: tuple[str, ...], since: date, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reused(Bao):
+        def rows(self, method: str, given: list[str]) -> list[dict[str, str]]:
+            found = super().rows(method, given)
+            if method != "query_stock_basic":
+                return found
+            gone = next(row for row in found if row["code"] == vendor(vendor_reused.CODE))
+            return [*found, {**gone, "ipoDate": f"{since}", "outDate": ""}]
+
+    bars = [*market.bars(), *vendor_reused.second(since)]
+    monkeypatch.setattr(market, "bars", lambda: bars)
+    vendor_reused.check(direct(Reused(), tmp_path, replace(OPTIONS, assets=assets)), since)
+
+
+@pytest.mark.parametrize("assets", [(), market.CODES])
+def test_the_twenty_ninth_of_february(assets: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leap = date(2024, 2, 29)
+    monkeypatch.setattr(market, "FIRST", date(2023, 12, 1))
+    monkeypatch.setattr(market, "LAST", leap)
+    source = direct(Bao(), tmp_path, replace(OPTIONS, assets=assets, members_from="2023-12"))
+    for table in ("trading_days", "index_bars", "daily_bars", "daily_valuation"):
+        assert source.fetch(table, date(2024, 2, 1), leap)["day"].max() == leap, table
+    assert source.fetch("trading_days", leap, leap)["is_month_end"].to_list() == [True]
+    traded = source.fetch("daily_bars", leap, leap).filter(~pl.col("is_suspended"))
+    assert set(traded["asset_id"]) == {bar.code for bar in market.bars() if bar.day == leap}
+
+
 def test_codes() -> None:
     assert asset("sh.600519") == "600519.SH"
     assert vendor_code("000001.SZ") == "sz.000001"
@@ -136,26 +169,113 @@ def test_codes() -> None:
             asset(wrong)
 
 
-@pytest.mark.parametrize(
-    ("column", "wrong", "said"),
-    [
-        ("tradestatus", "2", "neither 0 nor 1"),
-        ("close", "12,3", "can't be read as number"),
-        ("code", "600001", "never guessed"),
-    ],
-)
-def test_strange_values(known: Bao, tmp_path: Path, column: str, wrong: str, said: str) -> None:
+# --- bad answers ---------------------------------------------------------------------------------------------------------
+
+
+DAILY, LINES, CALENDAR = "query_daily_history_k_AStock", "query_history_k_data_plus", "query_trade_dates"
+Change = Callable[[Answer], Answer | None]
+
+
+def changed(known: Bao, folder: Path, method: str, change: Change, assets: tuple[str, ...] = ()) -> VendorSource:
+    """A source whose answers to ``method`` are ``change`` of the sound ones; None leaves one as it is."""
+
     class Odd(DirectCaller):
         def _once(self, method: str, params: dict[str, Any]) -> Answer:
             answer = super()._once(method, params)
-            if method.startswith("query_daily_history"):
-                answer.rows[0][answer.at(column)] = wrong
-            return answer
+            return (change(answer) or answer) if method == asked else answer
 
+    asked, options = method, replace(OPTIONS, assets=assets)
     caller = type("Bound", (Odd,), {"known": known})
-    source = VendorSource(BaostockAdapter((market.INDEX,), OPTIONS), tmp_path, OPTIONS, caller=caller)
-    with pytest.raises(BadAnswer, match=said):
+    return VendorSource(BaostockAdapter((market.INDEX,), options), folder, options, caller=caller)
+
+
+def rows(change: Callable[[list[list[Any]]], list[list[Any]]], of: str = "") -> Change:
+    """``change`` of the rows of answers to calls that name ``of``."""
+    return lambda answer: Answer(answer.call, answer.columns, change(answer.rows)) if of in answer.call else None
+
+
+def column(name: str, value: Any) -> Change:  # a value, or a function of the sound one
+    def change(answer: Answer) -> Answer | None:
+        if name not in answer.columns:
+            return None
+        at = answer.at(name)
+        return rows(lambda found: [[*row[:at], value(row[at]) if callable(value) else value, *row[at + 1 :]] for row in found])(answer)  # fmt: skip
+
+    return change
+
+
+def renamed(name: str, other: str) -> Change:
+    return lambda answer: Answer(answer.call, [other if one == name else one for one in answer.columns], answer.rows)
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "assets", "said"),
+    [
+        (DAILY, column("tradestatus", "2"), (), "neither 0 nor 1"),
+        (DAILY, column("close", "12,3"), (), "'12,3' in column close can't be read as number"),
+        (DAILY, column("code", "600001"), (), "never guessed"),
+        (DAILY, rows(lambda found: found[:9]), (), "9 bars, 20 were expected; the vendor sent half an answer"),
+        (DAILY, rows(lambda found: []), (), "0 bars, 20 were expected"),
+        (DAILY, rows(lambda found: [*found, *found]), (), "40 rows share their key"),
+        (DAILY, renamed("preclose", "pre_close"), (), "there is no column 'preclose' among"),
+        (DAILY, column("date", "2022-01-05"), (), "rows of another day came"),
+        (DAILY, column("date", "05/01/2022"), (), "can't be read as day"),
+        (CALENDAR, rows(lambda found: found[:14]), (), "sessions of 2022-01 are lacking, as 2022-01-17"),
+        (LINES, rows(lambda found: found[8:], of="sh.000016"), (), "8 sessions of 2022-01 are lacking"),
+        (LINES, rows(lambda found: found[:9], of="sh.600001"), market.CODES, "9 days, 19 were expected"),
+        (LINES, column("code", "sh.600999"), market.CODES, "rows of 600999.SH came though 000016.SH was asked for"),
+        ("query_sz50_stocks", rows(lambda found: found[:5], of="2022-01-28"), (), "5 members, 11 were expected"),
+        ("query_sz50_stocks", column("updateDate", "2022-02-07"), (), "members as of 2022-02-07 came though"),
+        ("query_stock_basic", rows(lambda found: found[-1:]), (), "0 listed securities, 1 were expected"),
+        ("query_stock_basic", column("code_name", "名".encode().decode("latin-1")), (), "text in another encoding"),
+        ("query_adjust_factor", rows(lambda found: [*found, *found]), (), "2 rows share their key"),
+    ],
+)  # fmt: skip
+def test_bad_answers(
+    known: Bao, tmp_path: Path, method: str, change: Change, assets: tuple[str, ...], said: str
+) -> None:
+    source = changed(known, tmp_path, method, change, assets)
+    with pytest.raises(BadAnswer, match=re.escape(said)):
         source.prepare(date(2022, 1, 1), date(2022, 1, 1))
+    assert "daily_bars/2022-01" not in source.store.entries()
+
+
+def commas(answer: Answer) -> Answer:
+    def grouped(text: str) -> str:
+        return f"{float(text):,.4f}" if text else text
+
+    for name in ("open", "close", "volume", "amount"):
+        answer = column(name, grouped)(answer) or answer
+    return answer
+
+
+def backwards(answer: Answer) -> Answer:
+    return Answer(answer.call, answer.columns[::-1], [row[::-1] for row in answer.rows])
+
+
+@pytest.mark.parametrize("change", [commas, backwards])
+def test_commas_in_numbers_and_the_order_of_columns_are_of_no_account(
+    known: Bao, named: VendorSource, tmp_path: Path, change: Change
+) -> None:
+    seen: list[Answer] = []
+    found = changed(known, tmp_path, DAILY, lambda answer: seen.append(answer) or change(answer))
+    month = date(2022, 1, 1), date(2022, 1, 31)
+    assert found.fetch("daily_bars", *month).equals(named.fetch("daily_bars", *month))
+    other = change(seen[0])
+    assert other is not None
+    assert (other.columns, other.rows) != (seen[0].columns, seen[0].rows)
+
+
+def test_a_dividend_sent_twice_is_paid_once(known: Bao, named: VendorSource, tmp_path: Path) -> None:
+    """And two of one day add up."""
+    month, twice = (date(2022, 1, 1), date(2022, 1, 31)), rows(lambda found: [*found, *found])
+    found = changed(known, tmp_path / "a", "query_dividend_data", twice, market.CODES).fetch("dividends", *month)
+    assert found.equals(named.fetch("dividends", *month))
+    assert found["cash_per_share"].to_list() == [0.5]
+    more = column("dividCashPsBeforeTax", "0.25")
+    both: Change = lambda answer: rows(lambda found: [*found, *(more(answer) or answer).rows])(answer)  # noqa: E731
+    found = changed(known, tmp_path / "b", "query_dividend_data", both, market.CODES).fetch("dividends", *month)
+    assert found["cash_per_share"].to_list() == [0.75]
 
 
 # --- its own client ------------------------------------------------------------------------------------------------------
@@ -285,6 +405,9 @@ def test_refusals_and_unreadable_answers(known: Bao, caller: Caller) -> None:
     assert known.logins == logins + 1  # asked again after a new login
     known.trick = lambda *_: message("34", "<html>busy</html>")
     with pytest.raises(VendorBusy, match="can't be read"):
+        caller.call("query_trade_dates", **span)
+    known.trick = lambda *_: message("34", "name").replace(b"name", "名".encode("gb18030"))
+    with pytest.raises(VendorBusy, match="10002007"):  # the client calls it an error of the network
         caller.call("query_trade_dates", **span)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,9 +14,9 @@ import pytest
 from rotation_pipeline.market.calendar import sessions
 from rotation_pipeline.sources import price_folder
 from rotation_pipeline.sources.base import SourceError
-from rotation_pipeline.sources.price_csv import read_index, read_prices
+from rotation_pipeline.sources.price_csv import read_index
 from rotation_pipeline.sources.price_folder import write_price_folder
-from rotation_pipeline.sources.prices import price_tables
+from rotation_pipeline.sources.prices import PriceFolder, PriceTables
 
 DAYS = sessions(date(2011, 1, 4), date(2014, 1, 30))
 
@@ -38,7 +39,14 @@ def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("rows", [1, 1500, 10**9])
+def write(path: Path, folder: Path, index: pl.DataFrame | None = None, **said: Any) -> PriceFolder:
+    """Prices as most have them: unadjusted, in shares and CNY, with an index that is made."""
+    return write_price_folder(
+        path, folder, index, "999999.SH", **{"adjusted": False, "lots": False, "thousands": False, **said}
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 1500])
 @pytest.mark.parametrize("with_index", [False, True])
 def test_some_securities_at_a_time_make_the_tables_of_all_at_once(
     csv: Path, tmp_path: Path, rows: int, with_index: bool
@@ -48,20 +56,18 @@ def test_some_securities_at_a_time_make_the_tables_of_all_at_once(
         path = tmp_path / "index.csv"
         path.write_text("date,close\n" + "\n".join(f"{day},{3000 + n}" for n, day in enumerate(DAYS)), encoding="utf-8")
         index = read_index(path)
-    whole = price_tables(read_prices(csv), index, None, "999999.SH", lots=False, thousands=False)
-    made = write_price_folder(
-        csv, tmp_path / "mine", index, None, "999999.SH", lots=False, thousands=False, rows_at_once=rows
-    )
-    assert {path.name for path in (tmp_path / "mine").iterdir()} == {f"{name}.parquet" for name in whole.tables}
-    for name, table in whole.tables.items():
-        found = pl.read_parquet(tmp_path / "mine" / f"{name}.parquet")
+    whole = write(csv, tmp_path / "whole", index, rows_at_once=10**9)
+    made = write(csv, tmp_path / "mine", index, rows_at_once=rows)
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {f"{name}.parquet" for name in whole.rows}
+    for name, height in whole.rows.items():
+        table, found = (pl.read_parquet(tmp_path / place / f"{name}.parquet") for place in ("whole", "mine"))
         assert found.schema == table.schema, name
         assert found.equals(table), name
-        assert made.rows[name] == table.height, name
+        assert made.rows[name] == table.height == height > 0, name
     told = ("notes", "first", "last", "members", "styles", "absent", "history_months")
     assert [getattr(made, name) for name in told] == [getattr(whole, name) for name in told]
     assert any("sessions have no row" in note for note in made.notes)
-    left = {path.name for path in tmp_path.iterdir()} - {"mine", "index.csv"}
+    left = {path.name for path in tmp_path.iterdir()} - {"mine", "whole", "index.csv"}
     assert left == set()
 
 
@@ -72,11 +78,9 @@ def test_a_file_that_fails_leaves_nothing(csv: Path, tmp_path: Path) -> None:
     path = tmp_path / "twice.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(SourceError, match=r"twice\.csv hold 688001\.SH of .* more than once \(2 such rows\)"):
-        write_price_folder(
-            path, tmp_path / "a" / "mine", None, None, "999999.SH", lots=False, thousands=False, rows_at_once=1
-        )
-    with pytest.raises(SourceError, match=r"With --lots they fit|Without --lots they fit"):
-        write_price_folder(path, tmp_path / "a" / "mine", None, None, "999999.SH", lots=True, thousands=False)
+        write(path, tmp_path / "a" / "mine", rows_at_once=1)
+    with pytest.raises(SourceError, match="Without --lots they fit"):
+        write(path, tmp_path / "a" / "mine", lots=True)
     assert [found.name for found in tmp_path.iterdir()] == ["twice.csv"]
 
 
@@ -85,12 +89,7 @@ def test_later_prices_leave_the_made_index_of_earlier_days_as_it_was(csv: Path, 
     early = tmp_path / "early.csv"
     rows = pl.read_csv(csv, infer_schema=False)
     rows.filter(pl.col("date") < "2013-12-01").write_csv(early)
-    found = [
-        write_price_folder(
-            path, tmp_path / name, None, None, "999999.SH", lots=False, thousands=False, rows_at_once=1500
-        )
-        for path, name in ((early, "one"), (csv, "other"))
-    ]
+    found = [write(path, tmp_path / name, rows_at_once=1500) for path, name in ((early, "one"), (csv, "other"))]
     before, after = (made.tables["index_bars"] for made in found)
     assert before.height > 600
     assert after.head(before.height).equals(before)
@@ -100,7 +99,7 @@ def test_a_file_without_rows_is_refused(csv: Path, tmp_path: Path) -> None:
     path = tmp_path / "empty.csv"
     path.write_text(csv.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
     with pytest.raises(SourceError, match=r"empty\.csv hold no rows"):
-        write_price_folder(path, tmp_path / "mine", None, None, "999999.SH", lots=False, thousands=False)
+        write(path, tmp_path / "mine")
 
 
 def test_a_folder_that_is_there_is_filled_from_within(
@@ -117,7 +116,56 @@ def test_a_folder_that_is_there_is_filled_from_within(
     mine, other = tmp_path / "mine", tmp_path / "a" / "b"
     mine.mkdir()
     for folder in (mine, other):
-        made = write_price_folder(csv, folder, None, None, "999999.SH", lots=False, thousands=False)
+        made = write(csv, folder)
         assert {path.name for path in folder.iterdir()} == {f"{name}.parquet" for name in made.rows}
     assert places == [mine, tmp_path]
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "a"}
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"lots": True}, "Without --lots they fit"),
+        ({"fewest": 8}, r"prices of 7 securities at the end of 2013-\d\d; 8 are needed"),
+        ({"index": pl.DataFrame({"day": DAYS[1:]})}, "the index has no level of 2011-01-04"),
+    ],
+)
+def test_what_all_prices_tell_is_refused_before_a_table_is_made(
+    csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], message: str
+) -> None:
+    handed: list[int] = []
+
+    def add(_self: PriceTables, prices: pl.DataFrame) -> pl.DataFrame:
+        handed.append(prices.height)
+        raise AssertionError("a table was begun")
+
+    monkeypatch.setattr(PriceTables, "add", add)
+    with pytest.raises(SourceError, match=message):
+        write(csv, tmp_path / "mine", **said)
+    assert (handed, list(tmp_path.iterdir())) == ([], [])
+    with pytest.raises(AssertionError, match="a table was begun"):  # sound prices come as far
+        write(csv, tmp_path / "mine", fewest=6)
+
+
+@pytest.mark.parametrize(
+    ("column", "adjusted", "message"),
+    [
+        ("pre_close", False, "the file has neither adj_factor nor prev_close"),
+        ("", True, "said to be adjusted and have prev_close"),
+        ("close", False, r"prices .*\.csv lack close"),
+    ],
+)
+def test_what_the_first_line_tells_is_refused_before_the_rest_is_read(
+    csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str, adjusted: bool, message: str
+) -> None:
+    path = tmp_path / "prices.csv"
+    pl.read_csv(csv, infer_schema=False).drop(column, strict=False).write_csv(path)
+
+    def stage(*_given: object) -> None:
+        raise AssertionError("the rest was read")
+
+    monkeypatch.setattr(price_folder, "stage_prices", stage)
+    with pytest.raises(SourceError, match=message):
+        write(path, tmp_path / "mine", adjusted=adjusted)
+    with pytest.raises(AssertionError, match="the rest was read"):
+        write(csv, tmp_path / "mine")

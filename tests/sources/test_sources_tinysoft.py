@@ -31,7 +31,7 @@ from rotation_pipeline.sources.vendors.errors import BadAnswer, VendorBusy, Vend
 from rotation_pipeline.sources.vendors.options import VendorOptions
 from rotation_pipeline.sources.vendors.source import VendorSource
 from rotation_pipeline.sources.vendors.tinysoft import TinysoftAdapter
-from rotation_pipeline.sources.vendors.tinysoft_answers import asset, vendor_code
+from rotation_pipeline.sources.vendors.tinysoft_answers import asset, dated, from_ole, vendor_code
 
 NOW = datetime(2024, 1, 1)
 FIRST, LAST = date(2021, 11, 1), date(2022, 2, 1)
@@ -220,6 +220,16 @@ def test_interrupted_ten_times_and_resumed(caller: Caller, tmp_path: Path) -> No
     assert len(kept[0]) == total + 2
 
 
+def test_the_twenty_ninth_of_february() -> None:
+    """As a whole number and as an OLE double: 45,351 days after the end of 1899."""
+    leap, answer = date(2024, 2, 29), Answer("call", ["day"], [])
+    numbers = pl.DataFrame({"day": [20240229.0, 0.0]})
+    assert dated(numbers, ("day",), answer)["day"].to_list() == [leap, None]
+    assert from_ole(pl.DataFrame({"ole": [45351.0, 45352.625]}), answer)["day"].to_list() == [leap, date(2024, 3, 1)]
+    with pytest.raises(BadAnswer, match="20230229 in day is no day as 20220104"):
+        dated(pl.DataFrame({"day": [20230229.0]}), ("day",), answer)
+
+
 def test_codes_and_securities_that_are_none(tmp_path: Path) -> None:
     assert (asset("SH600519"), vendor_code("000001.SZ")) == ("600519.SH", "SZ000001")
     for wrong in ("600519", "600519.SH", "HK600519", "SH60051x"):
@@ -252,6 +262,8 @@ def test_tables_left_out_are_not_asked_for(caller: Caller, places: Path, tmp_pat
         ({"query": {"skip": 40, "stock": "SH600001"}}, "the vendor sent part of its history"),
         ({"query": {"again": 2, "stock": "SH600001"}}, "rows share their key"),
         ({"query": {"rename": {"vol": "volume"}, "stock": "SH600001"}}, "there is no column 'vol'"),
+        ({"query": {"set": {"vol": "1,2"}, "stock": "SH600001"}}, "'1,2' in column vol can't be read as number"),
+        ({"10": {"set": {"当前状态": "\u00e6\u00ad\u00a3"}}}, "text in another encoding"),
         ({"query": {"set": {"date": 20220104}, "stock": "SH600001"}}, "is no OLE day"),
         ({"query": {"set": {"StockID": "SZ600001"}, "stock": "SH600001"}}, "rows of another security or day came"),
         ({"query": {"set": {"StockID": "600001"}, "stock": "SH600001"}}, "the exchange is never guessed"),
@@ -259,6 +271,7 @@ def test_tables_left_out_are_not_asked_for(caller: Caller, places: Path, tmp_pat
         ({"nday": {"set": {"prev": 0}}}, "no previous close"),
         ({"12": {"skip": 2}}, "have no first trading day in table 12"),
         ({"12": {"set": {"上市日": 44565.0}}}, "is no day as 20220104"),
+        ({"12": {"add": {"StockID": "SH600001", "上市日": 20220210}}}, "two first trading days of 600001.SH (2021-11-01, 2022-02-10)"),
         ({"16": {"set": {"StockID": "SH600999"}}}, "rows of 600999.SH came"),
         ({"127": {"rename": {"停牌截止日": "停牌结束日"}}}, "there is no column '停牌截止日'"),
         ({"127": {"skip": 9}}, "nothing says that it was suspended on 2022-01-28"),
@@ -268,6 +281,23 @@ def test_bad_answers(caller: Caller, places: Path, tmp_path: Path, trick: dict[s
     (places / "tricks.json").write_text(json.dumps(trick), encoding="utf-8")
     with pytest.raises(BadAnswer, match=re.escape(said)):
         source_of(caller, tmp_path).prepare(MONTH, MONTH)
+
+
+@pytest.mark.parametrize("trick", [{"backwards": True}, {"set": {"vol": "1,200,000"}}, {"18 twice": True}])
+def test_answers_in_another_form(
+    caller: Caller, places: Path, source: VendorSource, tmp_path: Path, trick: dict[str, Any]
+) -> None:
+    """Columns in another order and numbers as text with commas are read as they are meant, and a row sent twice counts once."""
+    table, name = ("dividends", "18") if "18 twice" in trick else ("daily_bars", "query")
+    (places / "tricks.json").write_text(json.dumps({name: {**trick, "stock": "SH600001"}}), encoding="utf-8")
+    month = MONTH, date(2022, 1, 31)
+    found = source_of(caller, tmp_path).fetch(table, *month)
+    sound = source.fetch(table, *month).filter(pl.col("asset_id").is_in(list(SOME)))
+    if "set" in trick:
+        mine = (pl.col("asset_id") == "600001.SH") & ~pl.col("is_suspended")
+        sound = sound.with_columns(pl.when(mine).then(1.2e6).otherwise("volume").alias("volume"))
+    assert found.height > 0
+    assert found.equals(sound)
 
 
 def test_text_as_bytes_of_its_encoding(caller: Caller, places: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 import vendor_market as market
+import vendor_reused
 from vendor_direct import OPTIONS, source_of
 from vendor_tushare_server import Stand, serving
 
@@ -156,6 +157,17 @@ def test_dividends_of_one_day_add_up_and_plans_are_left(source: VendorSource) ->
     assert (row["shares_per_share"], row["announced_on"]) == (market.SHARES, date(2022, 1, 6))
 
 
+def test_a_dividend_sent_twice_is_paid_once(stand: Stand, source: VendorSource, tmp_path: Path) -> None:
+    def twice(api: str, _params: object, sound: dict[str, Any], _number: int) -> dict[str, Any] | None:
+        data = sound["data"]
+        return {**sound, "data": {**data, "items": [*data["items"], *data["items"]]}} if api == "dividend" else None
+
+    stand.trick = twice
+    found = source_of(stand, tmp_path).fetch("dividends", date(2022, 1, 1), date(2022, 1, 31))
+    assert found.height == 1
+    assert found.equals(source.fetch("dividends", date(2022, 1, 1), date(2022, 1, 31)))
+
+
 def test_membership_changes_on_the_first_snapshot_that_shows_it(source: VendorSource) -> None:
     rows = source.fetch("index_members", date(2022, 2, 1), market.LAST)
     named = {row["asset_id"]: (row["valid_from"], row["valid_to"]) for row in rows.iter_rows(named=True)}
@@ -184,16 +196,17 @@ def test_trailing_sum_of_a_quarter(stand: Stand, tmp_path: Path) -> None:
     """Half-year 2021 of 600001: 250 + 400 − 200, announced 2021-08-25."""
     from vendor_direct import DirectCaller
 
-    from rotation_pipeline.sources.vendors.source import Unit
     from rotation_pipeline.sources.vendors.store import VendorStore
     from rotation_pipeline.sources.vendors.tushare import TushareAdapter
 
     adapter = TushareAdapter((market.INDEX,), OPTIONS)
     caller = type("Bound", (DirectCaller,), {"stand": stand})("tushare", OPTIONS)
-    rows = adapter.fetch_unit(Unit("fundamentals", date(2021, 8, 1)), caller, VendorStore(tmp_path))
+    units = adapter.units(date(2021, 8, 1), date(2021, 10, 1))
+    fetch = {unit.month.month: unit.fetch for unit in units if unit.table == "fundamentals"}
+    rows = fetch[8](caller, date(2021, 8, 1), VendorStore(tmp_path))
     ttm = rows.filter((pl.col("item") == "net_profit_ttm") & (pl.col("asset_id") == "600001.SH"))
     assert ttm["value"].to_list() == [450.0]
-    october = adapter.fetch_unit(Unit("fundamentals", date(2021, 10, 1)), caller, VendorStore(tmp_path))
+    october = fetch[10](caller, date(2021, 10, 1), VendorStore(tmp_path))
     late = october.filter((pl.col("item") == "roe") & (pl.col("asset_id") == "600102.SH"))
     assert late.select("announced_on", "announcement_is_deadline").row(0) == (date(2021, 10, 31), True)
 
@@ -208,6 +221,28 @@ def test_only_what_is_missing_is_asked_for(source: VendorSource, stand: Stand) -
     before = len(stand.asked)
     assert source.prepare(FIRST, LAST) == 0
     assert len(stand.asked) == before
+
+
+@pytest.mark.parametrize("since", [vendor_reused.SOON, vendor_reused.AGAIN])
+def test_a_code_used_again(since: date, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = [*market.bars(), *vendor_reused.second(since)]
+    monkeypatch.setattr(market, "bars", lambda: bars)
+    stand = Stand()
+    listed = {"list_date": f"{since:%Y%m%d}", "delist_date": None, "list_status": "L"}
+    stand.tables["stock_basic"].append({"ts_code": vendor_reused.CODE, "name": "另", **listed})
+    vendor_reused.check(source_of(stand, tmp_path), since)
+
+
+def test_the_twenty_ninth_of_february(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leap = date(2024, 2, 29)
+    monkeypatch.setattr(market, "FIRST", date(2023, 12, 1))
+    monkeypatch.setattr(market, "LAST", leap)
+    source = source_of(Stand(), tmp_path, replace(OPTIONS, members_from="2023-12"))
+    for table in ("trading_days", "index_bars", "index_weights", "daily_bars", "daily_valuation"):
+        assert source.fetch(table, date(2024, 2, 1), leap)["day"].max() == leap, table
+    assert source.fetch("trading_days", leap, leap)["is_month_end"].to_list() == [True]
+    traded = source.fetch("daily_bars", leap, leap).filter(~pl.col("is_suspended"))
+    assert set(traded["asset_id"]) == {bar.code for bar in market.bars() if bar.day == leap}
 
 
 def test_named_assets_and_tables_left_out(stand: Stand, tmp_path: Path) -> None:

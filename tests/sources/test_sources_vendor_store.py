@@ -25,7 +25,14 @@ from rotation_pipeline.market.calendar import months_between
 from rotation_pipeline.sources.base import AsksAgain, SourceError
 from rotation_pipeline.sources.vendors import vendor_source
 from rotation_pipeline.sources.vendors.answers import Answer, Field, frame, number
-from rotation_pipeline.sources.vendors.conversions import intervals, legal_deadline, quarters_before, trailing, versions
+from rotation_pipeline.sources.vendors.conversions import (
+    intervals,
+    legal_deadline,
+    profitability,
+    quarters_before,
+    trailing,
+    versions,
+)
 from rotation_pipeline.sources.vendors.errors import BadAnswer, VendorError
 from rotation_pipeline.sources.vendors.store import MANIFEST, VendorStore
 
@@ -243,6 +250,20 @@ def test_trailing_uses_what_was_known_on_the_day() -> None:
         (date(2021, 6, 30), date(2021, 8, 20)): (110.0, False),  # 50 + 100 − 40
         (date(2021, 6, 30), date(2022, 1, 5)): (105.0, True),  # 55 + 90 − 40
     }
+
+
+def test_a_return_on_negative_equity_is_none() -> None:
+    """A loss over a negative book value would be a fine return; the book value itself stays what it is."""
+    year, told = date(2021, 12, 31), date(2022, 3, 1)
+
+    def reports(*values: float) -> pl.DataFrame:
+        rows = [{"asset_id": f"{n}", "report_period": year, "announced_on": told, "flag": "0", "value": value} for n, value in enumerate(values)]  # fmt: skip
+        return versions(pl.DataFrame(rows))
+
+    found = profitability(reports(10.0, -10.0, -10.0, 10.0), reports(100.0, 100.0, -100.0, 0.0))
+    assert found["roe_ttm"].select("asset_id", "value").rows() == [("0", 0.1), ("1", -0.1)]
+    assert found["book_equity"]["value"].to_list() == [100.0, 100.0, -100.0, 0.0]
+    assert found["net_profit_ttm"]["value"].to_list() == [10.0, -10.0, -10.0, 10.0]
 
 
 @pytest.mark.parametrize("address", ["http://user:word@host/x", "http://host/x?token=1", "http://host/#x"])

@@ -34,9 +34,9 @@ def lines() -> list[dict[str, str]]:
     for code in market.CODES:
         last = 0.0
         for day in sessions(date(2021, 2, 1) if code == "600008.SH" else market.FIRST, market.LAST):
-            if code == "600007.SH" and day >= market.DELISTED:
-                continue
             bar = traded.get((code, day))
+            if code == "600007.SH" and day >= market.DELISTED and bar is None:
+                continue
             key = {"date": f"{day:%Y-%m-%d}", "code": vendor(code), "isST": str(int(code == "600003.SH" and day >= date(2022, 1, 10)))}  # fmt: skip
             if bar is None:
                 price = f"{last:.4f}"

@@ -2,17 +2,18 @@
 
 It scrapes public sites, security by security: unadjusted bars of Eastmoney, cumulative factors of Sina, listings of the
 exchanges, dividends of cninfo. Adjusted prices are never asked for: Eastmoney's are rounded to cents and rewritten by
-each dividend. Its own change of price is never used: on an ex-day it is taken from the raw close of the day before.
+each dividend. Its own change of price is used on the first day of a listing alone: on an ex-day it is from the raw close of the day before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
+from functools import partial
 
 import polars as pl
 
-from rotation_pipeline.market.calendar import month_last_day, months_between
+from rotation_pipeline.market.calendar import month_last_day
 from rotation_pipeline.sources.base import SourceError
 from rotation_pipeline.sources.vendors.answers import Answer, Field, frame
 from rotation_pipeline.sources.vendors.caller import Caller
@@ -33,7 +34,7 @@ from rotation_pipeline.sources.vendors.histories import (
     whole_month,
 )
 from rotation_pipeline.sources.vendors.options import VendorOptions
-from rotation_pipeline.sources.vendors.source import Unit, read_months, read_whole
+from rotation_pipeline.sources.vendors.source import Unit, monthly_units, read_months, read_whole, whole_units
 from rotation_pipeline.sources.vendors.store import VendorStore
 
 ISO = "%Y-%m-%d"
@@ -111,7 +112,7 @@ class AkshareAdapter:
     """Bars, valuation, dividends and listings of named securities, bars of indices. No past members, no reports."""
 
     name = "akshare"
-    model = "akshare-1"
+    model = "akshare-2"
     first_month = date(1991, 1, 1)
 
     def __init__(self, index_ids: tuple[str, ...], options: VendorOptions) -> None:
@@ -129,29 +130,18 @@ class AkshareAdapter:
 
     def units(self, first: date, last: date) -> list[Unit]:
         """Listings; each security's history, factors, values and dividends; then month by month."""
-        kinds = ["bars", "factors"]
-        kinds += ["values"] if "daily_valuation" not in self._options.leave_out else []
-        kinds += ["dividends"] if "dividends" not in self._options.leave_out else []
-        found = [Unit(f"listings_{self._group}", last, whole=True)]
-        found += [Unit(f"{kind}_{code}", last, whole=True) for code in self.assets for kind in kinds]
-        tables = ("index_bars", f"suspensions_{self._group}")
-        return found + [Unit(table, month) for month in months_between(first, last) for table in tables]
-
-    def fetch_unit(self, unit: Unit, caller: Caller, store: VendorStore) -> pl.DataFrame:
-        """Rows of one unit, sorted by key; see :class:`~rotation_pipeline.sources.vendors.source.Adapter`."""
-        kind, _, what = unit.table.partition("_")
-        if unit.table == "index_bars":
-            return self._index_bars(caller, unit.month)
-        if kind == "listings":
-            return self._listings(caller, unit.month)
-        if kind == "suspensions":
-            return self._suspensions(caller, unit.month, store)
-        if kind == "bars":
-            return self._bars(caller, what, unit.month, store)
-        one: Callable[[Caller, str, date], pl.DataFrame] = {
-            "factors": self._factors, "values": self._values, "dividends": self._dividends,
-        }[kind]  # fmt: skip
-        return one(caller, what, unit.month)
+        left = self._options.leave_out
+        own = {
+            "bars": self._bars, "factors": self._factors,
+            **({} if "daily_valuation" in left else {"values": self._values}),
+            **({} if "dividends" in left else {"dividends": self._dividends}),
+        }  # fmt: skip
+        histories = {f"{kind}_{code}": partial(fetch, code) for code in self.assets for kind, fetch in own.items()}
+        monthly = {"index_bars": self._index_bars, f"suspensions_{self._group}": self._suspensions}
+        return [
+            *whole_units({f"listings_{self._group}": self._listings, **histories}, last),
+            *monthly_units(monthly, first, last),
+        ]
 
     def rows(self, table: str, first: date, last: date, store: VendorStore) -> pl.DataFrame:
         """Canonical rows, made from histories and suspensions whenever they are asked for."""
@@ -174,7 +164,7 @@ class AkshareAdapter:
 
     # --- what is stored ----------------------------------------------------------------------------------------------
 
-    def _index_bars(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _index_bars(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         parts: list[pl.DataFrame] = []
         for index in self.index_ids:
             span = {"start_date": written(month), "end_date": written(month_last_day(month))}
@@ -184,7 +174,7 @@ class AkshareAdapter:
             parts.append(_within(rows, *whole_month(month), answer).select(pl.lit(index).alias("index_id"), pl.all()))
         return pl.concat(parts)
 
-    def _listings(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _listings(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         parts: list[pl.DataFrame] = []
         for exchange in sorted({code[7:] for code in self.assets}):
             for method, symbol, (code, since, until) in LISTS[exchange]:
@@ -212,7 +202,7 @@ class AkshareAdapter:
         )
         return rows.select("asset_id", "name", "board", "listed_on", "delisted_on")
 
-    def _bars(self, caller: Caller, code: str, month: date, store: VendorStore) -> pl.DataFrame:
+    def _bars(self, code: str, caller: Caller, month: date, store: VendorStore) -> pl.DataFrame:
         last = month_last_day(month)
         span = {"period": "daily", "start_date": "19900101", "end_date": written(last), "adjust": ""}
         answer = caller.call("stock_zh_a_hist", symbol=code[:6], **span)
@@ -237,7 +227,7 @@ class AkshareAdapter:
                 )
         return rows.drop("code")
 
-    def _factors(self, caller: Caller, code: str, month: date) -> pl.DataFrame:
+    def _factors(self, code: str, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         answer = caller.call("stock_zh_a_daily", symbol=prefixed(code), adjust="hfq-factor")
         rows = unique(frame(answer, FACTORS, _plain), ["day"], answer).sort("day")
         wrong = rows.filter(pl.col("adj_factor") <= 0)
@@ -245,15 +235,16 @@ class AkshareAdapter:
             raise BadAnswer(f"{answer.call}: a factor of {wrong['adj_factor'][0]} on {wrong['day'][0]}")
         return rows.filter(pl.col("day") <= month_last_day(month))
 
-    def _values(self, caller: Caller, code: str, month: date) -> pl.DataFrame:
+    def _values(self, code: str, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         answer = caller.call("stock_value_em", symbol=code[:6])
         rows = unique(frame(answer, VALUES, _plain), ["day"], answer).sort("day")
         return rows.filter(pl.col("day") <= month_last_day(month))
 
-    def _dividends(self, caller: Caller, code: str, month: date) -> pl.DataFrame:
+    def _dividends(self, code: str, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """Distributions by ex-day; several of one day add up, and plans have none."""
         answer = caller.call("stock_dividend_cninfo", symbol=code[:6])
-        rows = frame(answer, DIVIDENDS, _plain).filter(pl.col("ex_day") <= month_last_day(month))
+        rows = frame(answer, DIVIDENDS, _plain).unique(maintain_order=True)  # a row sent twice is paid once
+        rows = rows.filter(pl.col("ex_day") <= month_last_day(month))
         shares = pl.col("bonus").fill_null(0.0) + pl.col("converted").fill_null(0.0)
         found = rows.group_by("ex_day").agg(
             pl.col("announced_on").max(), pl.col("cash").fill_null(0.0).sum().alias("cash_per_share"),
@@ -300,11 +291,14 @@ class AkshareAdapter:
         return sorted({day for spell in spells for day in due(*spell, first, last)})
 
     def _history(self, code: str, month: date, store: VendorStore) -> pl.DataFrame:
-        """Traded days with ``prev_close``; on the first day it is what the vendor's change of price implies."""
+        """Traded days with ``prev_close``; on the first day of each listing it is what the vendor's change of price implies: the
+        last close before it is none, or that of another company."""
         bars, factors = (read_whole(store, f"{kind}_{code}", month) for kind in ("bars", "factors"))
-        issue = pl.col("close") - pl.col("change").fill_null(0.0)
-        whole = previous_closes(bars, factors).with_columns(pl.col("prev_close").fill_null(issue.round(2)))
-        return whole.drop("change")
+        begun = [bars.filter(pl.col("day") >= start)["day"].min() for start, _ in self._listed(code, month, store)]
+        issue = (pl.col("close") - pl.col("change").fill_null(0.0)).round(2)
+        fresh = pl.col("prev_close").is_null() | pl.col("day").is_in([day for day in begun if day is not None])
+        whole = previous_closes(bars, factors)
+        return whole.with_columns(pl.when(fresh).then(issue).otherwise("prev_close").alias("prev_close")).drop("change")
 
     def _of_months(self, table: str, code: str, first: date, last: date, store: VendorStore) -> pl.DataFrame:
         history = self._history(code, last, store)

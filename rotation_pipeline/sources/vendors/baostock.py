@@ -6,12 +6,13 @@ bars come day by day for the whole market, and what exists only security by secu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date, timedelta
 
 import polars as pl
 
-from rotation_pipeline.market.calendar import last_session, month_last_day, month_sessions, months_between, parse_month
+from rotation_pipeline.market.calendar import last_session, month_last_day, month_sessions, parse_month
 from rotation_pipeline.sources.base import SourceError
 from rotation_pipeline.sources.vendors.answers import Answer, Field, frame
 from rotation_pipeline.sources.vendors.caller import Caller
@@ -27,7 +28,7 @@ from rotation_pipeline.sources.vendors.conversions import (
 )
 from rotation_pipeline.sources.vendors.errors import BadAnswer
 from rotation_pipeline.sources.vendors.options import VendorOptions
-from rotation_pipeline.sources.vendors.source import Unit, read_months, read_whole
+from rotation_pipeline.sources.vendors.source import Fetch, Unit, monthly_units, read_months, read_whole, whole_units
 from rotation_pipeline.sources.vendors.store import VendorStore
 
 ISO = "%Y-%m-%d"
@@ -71,7 +72,6 @@ BEGINNING = "1990-12-19"
 """Always given: left out, the vendor begins with 2015."""
 PERIODS = 7
 """Quarters whose reports may be announced in a month."""
-MONTHLY = ("trading_days", "index_bars", "daily_bars", "daily_valuation")
 BY_SECURITY = "baostock has it security by security only: name them in source.vendor.assets"
 
 
@@ -91,7 +91,7 @@ class BaostockAdapter:
     """Bars, valuation, members by date; reports and dividends of named securities. No weights, no industries by date."""
 
     name = "baostock"
-    model = "baostock-1"
+    model = "baostock-2"
     first_month = date(1991, 1, 1)
 
     def __init__(self, index_ids: tuple[str, ...], options: VendorOptions) -> None:
@@ -109,31 +109,17 @@ class BaostockAdapter:
 
     def units(self, first: date, last: date) -> list[Unit]:
         """Listings and factors first, then membership since its fixed beginning, then month by month."""
-        found = [Unit("listings", last, whole=True), Unit("factors", last, whole=True)]
         origin = parse_month(self._options.members_from)
-        found += [Unit("index_members", month) for month in months_between(min(origin, first), last)]
-        tables = (*MONTHLY, "fundamentals", "dividends") if self._options.assets else MONTHLY
-        return found + [Unit(table, month) for month in months_between(first, last) for table in tables]
-
-    def fetch_unit(self, unit: Unit, caller: Caller, store: VendorStore) -> pl.DataFrame:
-        """Canonical rows of one unit, sorted by key; see :class:`~rotation_pipeline.sources.vendors.source.Adapter`."""
-        if unit.table == "listings":
-            return self._listings(caller, unit.month)
-        if unit.table == "factors":
-            return self._factors(caller, unit.month, store)
-        if unit.table == "index_members":
-            return self._members(caller, unit.month, store)
-        if unit.table == "trading_days":
-            return self._trading_days(caller, unit.month)
-        if unit.table == "index_bars":
-            return self._index_bars(caller, unit.month)
-        if unit.table == "daily_bars":
-            return self._daily_bars(caller, unit.month, store)
-        if unit.table == "daily_valuation":
-            return self._valuation(caller, unit.month, store)
-        if unit.table == "fundamentals":
-            return self._fundamentals(caller, unit.month)
-        return self._dividends(caller, unit.month)
+        named: dict[str, Fetch] = {"fundamentals": self._fundamentals, "dividends": self._dividends}
+        monthly: dict[str, Fetch] = {
+            "trading_days": self._trading_days, "index_bars": self._index_bars, "daily_bars": self._daily_bars,
+            "daily_valuation": self._valuation, **(named if self._options.assets else {}),
+        }  # fmt: skip
+        return [
+            *whole_units({"listings": self._listings, "factors": self._factors}, last),
+            *monthly_units({"index_members": self._members}, min(origin, first), last),
+            *monthly_units(monthly, first, last),
+        ]
 
     def rows(self, table: str, first: date, last: date, store: VendorStore) -> pl.DataFrame:
         """Rows of a table from complete units; intervals of members from snapshots since their fixed beginning."""
@@ -147,7 +133,7 @@ class BaostockAdapter:
 
     # --- whole tables ------------------------------------------------------------------------------------------------
 
-    def _listings(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _listings(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         answer = caller.call("query_stock_basic")
         rows = frame(answer, LISTINGS, asset).filter((pl.col("kind") == STOCK) & pl.col("listed_on").is_not_null())
         rows = unique(rows, ["asset_id", "listed_on"], answer).filter(pl.col("listed_on") <= month_last_day(month))
@@ -183,7 +169,7 @@ class BaostockAdapter:
             parts.append(rows.select(pl.lit(index).alias("index_id"), "asset_id", pl.lit(day).alias("day")))
         return pl.concat(parts).sort("index_id", "asset_id")
 
-    def _trading_days(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _trading_days(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         answer = caller.call("query_trade_dates", **_span(month))
         fields = {
             "day": Field("calendar_date", "day", format=ISO, required=True),
@@ -193,7 +179,7 @@ class BaostockAdapter:
         complete(days["day"].to_list(), month, answer)
         return days.with_columns((pl.col("day") == pl.col("day").max()).alias("is_month_end"))
 
-    def _index_bars(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _index_bars(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         parts: list[pl.DataFrame] = []
         for index in self.index_ids:
             answer = self._lines(caller, index, month, INDEX)
@@ -213,13 +199,14 @@ class BaostockAdapter:
         listings, sessions = read_whole(store, "listings", month), month_sessions(month)
         parts: list[pl.DataFrame] = []
         if self._options.assets:
-            for row in listings.iter_rows(named=True):
-                due = [day for day in sessions if row["listed_on"] <= day < (row["delisted_on"] or date.max)]
-                if due:
-                    answer = self._lines(caller, row["asset_id"], month, BARS)
-                    rows = _of(row["asset_id"], unique(frame(answer, BARS, asset), ["day"], answer), answer)
-                    enough(rows.height, len(due), "days", answer)
-                    parts.append(rows)
+            due = Counter[str]()  # a code used again is listed twice, perhaps in one month
+            for code, start, end in listings.select("asset_id", "listed_on", "delisted_on").iter_rows():
+                due[code] += sum(start <= day < (end or date.max) for day in sessions)
+            for code in sorted(+due):
+                answer = self._lines(caller, code, month, BARS)
+                rows = _of(code, unique(frame(answer, BARS, asset), ["day"], answer), answer)
+                enough(rows.height, due[code], "days", answer)
+                parts.append(rows)
         else:
             for day in sessions:
                 answer = caller.call("query_daily_history_k_AStock", date=f"{day:%Y-%m-%d}")
@@ -227,8 +214,8 @@ class BaostockAdapter:
                 if rows.filter(pl.col("day") != day).height:
                     raise BadAnswer(f"{answer.call}: rows of another day came")
                 ended = pl.col("delisted_on")
-                due = listings.filter((pl.col("listed_on") <= day) & (ended.is_null() | (ended > day))).height
-                enough(rows.height, due, "bars", answer)
+                listed = listings.filter((pl.col("listed_on") <= day) & (ended.is_null() | (ended > day))).height
+                enough(rows.height, listed, "bars", answer)
                 parts.append(rows)
         if not parts:
             raise BadAnswer(f"source baostock: none of source.vendor.assets was listed in {month:%Y-%m}")
@@ -263,7 +250,7 @@ class BaostockAdapter:
                 parts.append(self._asked[key])
         return pl.concat(parts)
 
-    def _fundamentals(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _fundamentals(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """``roe`` of the year to date and ``net_profit_yoy``, with the vendor's announcement days. Fractions as they come."""
         found = {
             "roe": self._reports(caller, "query_profit_data", PROFIT, month),
@@ -273,13 +260,13 @@ class BaostockAdapter:
         items = {item: versions(rows.with_columns(pl.col(item).alias("value"), flag)) for item, rows in found.items()}
         return fundamentals(items).filter(pl.col("announced_on").is_between(month, month_last_day(month)))
 
-    def _dividends(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _dividends(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         parts: list[pl.DataFrame] = []
         for code in sorted(self._options.assets):
             key = "query_dividend_data", f"{code} {month.year}"
             if key not in self._asked:
                 answer = caller.call(key[0], code=vendor_code(code), year=str(month.year), yearType="operate")
-                self._asked[key] = _of(code, frame(answer, DIVIDENDS, asset), answer)
+                self._asked[key] = _of(code, frame(answer, DIVIDENDS, asset).unique(maintain_order=True), answer)
             parts.append(self._asked[key])
         rows = pl.concat(parts).filter(pl.col("ex_day").is_between(month, month_last_day(month)))
         cash, shares = pl.col("cash_per_share").fill_null(0.0), pl.col("bonus").fill_null(0.0) + pl.col("converted").fill_null(0.0)  # fmt: skip

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
@@ -37,12 +37,17 @@ _NEEDED = frozenset({"trading_days", "daily_bars", "index_weights", "listings"})
 """Other tables are made of them: downloaded though left out."""
 
 
+Fetch = Callable[[Caller, date, VendorStore], pl.DataFrame]
+"""Rows of one unit as known in its month, sorted by key. Raises :class:`VendorError` if the answer is not all of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """What is fetched and stored as one: a table's rows of a month, or all of a table as known in a month (``whole``)."""
 
     table: str
     month: date
+    fetch: Fetch = field(repr=False, compare=False)
     whole: bool = False
 
     @property
@@ -65,16 +70,22 @@ class Adapter(Protocol):
     """Securities, indices and the like that stored units hold and whose names do not say: a folder is kept for one."""
 
     def units(self, first: date, last: date) -> list[Unit]:
-        """All that months [first, last] need, in the order in which it must be fetched."""
-        ...
-
-    def fetch_unit(self, unit: Unit, caller: Caller, store: VendorStore) -> pl.DataFrame:
-        """Canonical rows of one unit. Raises :class:`VendorError` if the answer is not all of it."""
+        """All that months [first, last] need and what fetches it, in the order in which it must be fetched."""
         ...
 
     def rows(self, table: str, first: date, last: date, store: VendorStore) -> pl.DataFrame:
         """Canonical rows for :meth:`Source.fetch`, from units that are all there; the caller cuts them to size."""
         ...
+
+
+def whole_units(fetch: Mapping[str, Fetch], month: date) -> list[Unit]:
+    """Every table as known in ``month``."""
+    return [Unit(table, month, what, whole=True) for table, what in fetch.items()]
+
+
+def monthly_units(fetch: Mapping[str, Fetch], first: date, last: date) -> list[Unit]:
+    """Every table's months of [first, last], month by month."""
+    return [Unit(table, month, what) for month in months_between(first, last) for table, what in fetch.items()]
 
 
 def covering(store: VendorStore, table: str, month: date) -> str | None:
@@ -179,7 +190,7 @@ class VendorSource:
             with self._caller(self._adapter.name, self._options, tell=tell) as caller:
                 for unit in wanted:
                     tell(f"{unit.table} {unit.name}")
-                    self.store.write(unit.table, unit.name, self._adapter.fetch_unit(unit, caller, self.store))
+                    self.store.write(unit.table, unit.name, unit.fetch(caller, unit.month, self.store))
                     done += 1
             tell("done")
         return len(wanted)

@@ -7,8 +7,9 @@ doubles in bars. Nothing of a program comes from the vendor; codes are checked b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import partial
 
 import polars as pl
 
@@ -17,7 +18,6 @@ from rotation_pipeline.market.calendar import (
     last_session,
     month_last_day,
     month_sessions,
-    months_between,
     parse_month,
     sessions,
 )  # fmt: skip
@@ -48,7 +48,15 @@ from rotation_pipeline.sources.vendors.histories import (
     whole_month,
 )
 from rotation_pipeline.sources.vendors.options import VendorOptions
-from rotation_pipeline.sources.vendors.source import Unit, covering, read_months, read_whole
+from rotation_pipeline.sources.vendors.source import (
+    Fetch,
+    Unit,
+    covering,
+    monthly_units,
+    read_months,
+    read_whole,
+    whole_units,
+)
 from rotation_pipeline.sources.vendors.store import VendorStore
 from rotation_pipeline.sources.vendors.tinysoft_answers import (
     BARS,
@@ -84,7 +92,7 @@ class TinysoftAdapter:
     """All canonical tables, of named securities."""
 
     name = "tinysoft"
-    model = "tinysoft-1"
+    model = "tinysoft-2"
     first_month = date(1991, 1, 1)
 
     def __init__(self, index_ids: tuple[str, ...], options: VendorOptions) -> None:
@@ -102,39 +110,27 @@ class TinysoftAdapter:
 
     def units(self, first: date, last: date) -> list[Unit]:
         """What is told of all securities at once, each one's bars, then membership and months."""
-        left = self._options.leave_out
-        kinds = ["listings", "renamed", "halts", "capital"]
-        kinds += [] if "industries" in left else ["industries"]
-        kinds += [] if "fundamentals" in left and "daily_valuation" in left else list(REPORTS)
-        found = [Unit(f"{kind}_{self._group}", last, whole=True) for kind in kinds]
-        found += [Unit(f"bars_{code}", last, whole=True) for code in self.assets]
-        found += [] if "dividends" in left else [Unit(f"dividends_{self._group}", last, whole=True)]
-        found += [Unit("changes", last, whole=True)]
-        origin = parse_month(self._options.members_from)
-        found += [Unit("members", month) for month in months_between(min(origin, first), last)]
-        tables = ("trading_days", "index_bars", "index_weights", f"checked_{self._group}")
-        return found + [Unit(table, month) for month in months_between(first, last) for table in tables]
-
-    def fetch_unit(self, unit: Unit, caller: Caller, store: VendorStore) -> pl.DataFrame:
-        """Rows of one unit, sorted by key; see :class:`~rotation_pipeline.sources.vendors.source.Adapter`."""
-        self._read.clear()
-        kind, _, what = unit.table.partition("_")
-        if kind == "bars":
-            return self._bars(caller, what, unit.month, store)
-        if kind == "dividends":
-            return self._dividends(caller, unit.month, store)
-        if kind == "members":
-            return self._members(caller, unit.month, store)
-        if kind == "checked":
-            return self._checked(unit.month, store)
-        plain: dict[str, Callable[[Caller, date], pl.DataFrame]] = {
+        left, origin = self._options.leave_out, parse_month(self._options.members_from)
+        of_all: dict[str, Fetch] = {
             "listings": self._listings, "renamed": self._renamed, "halts": self._halts, "capital": self._capital,
-            "industries": self._industries, "changes": self._changes, "trading_days": self._trading_days,
-            "index_bars": self._index_bars, "index_weights": self._index_weights,
         }  # fmt: skip
-        if kind in REPORTS:
-            return self._reports(caller, kind, unit.month)
-        return plain[unit.table if unit.table in plain else kind](caller, unit.month)
+        if "industries" not in left:
+            of_all["industries"] = self._industries
+        if "fundamentals" not in left or "daily_valuation" not in left:
+            of_all |= {kind: partial(self._reports, kind) for kind in REPORTS}
+        histories: dict[str, Fetch] = {f"bars_{code}": partial(self._bars, code) for code in self.assets}
+        if "dividends" not in left:  # held against the bars
+            histories[f"dividends_{self._group}"] = self._dividends
+        monthly = {
+            "trading_days": self._trading_days, "index_bars": self._index_bars, "index_weights": self._index_weights,
+            f"checked_{self._group}": self._checked,
+        }  # fmt: skip
+        return [
+            *whole_units({f"{kind}_{self._group}": fetch for kind, fetch in of_all.items()}, last),
+            *whole_units({**histories, "changes": self._changes}, last),
+            *monthly_units({"members": self._members}, min(origin, first), last),
+            *monthly_units(monthly, first, last),
+        ]
 
     def rows(self, table: str, first: date, last: date, store: VendorStore) -> pl.DataFrame:
         """Canonical rows, made from what is stored whenever they are asked for."""
@@ -177,7 +173,7 @@ class TinysoftAdapter:
             parts.append(rows)
         return pl.concat(parts).unique(maintain_order=True)
 
-    def _trading_days(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _trading_days(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         low, high = map(number, whole_month(month))
         code = f"return select * from infotable 753 of 'SH000001' where ['截止日']>={low} and ['截止日']<={high} end;"
         answer = caller.call("exec", code=code)
@@ -199,7 +195,7 @@ class TinysoftAdapter:
             raise BadAnswer(f"{answer.call}: rows of another security or day came. Nothing was stored")
         return unique(rows, ["day"], answer).sort("day"), answer
 
-    def _index_bars(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _index_bars(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         parts: list[pl.DataFrame] = []
         for index in self.index_ids:
             rows, answer = self._query(caller, index, *whole_month(month))
@@ -222,7 +218,7 @@ class TinysoftAdapter:
             parts.append(rows.select(pl.lit(index).alias("index_id"), "asset_id", pl.lit(day).alias("day")))
         return pl.concat(parts).sort("index_id", "asset_id")
 
-    def _changes(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _changes(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """Entries with the day they became public: index_id, asset_id, since, announced_on."""
         parts: list[pl.DataFrame] = []
         for index in self.index_ids:
@@ -233,7 +229,7 @@ class TinysoftAdapter:
             )
         return pl.concat(parts).sort("index_id", "asset_id", "since")
 
-    def _index_weights(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _index_weights(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         day = last_session(month)
         parts: list[pl.DataFrame] = []
         for index in self.index_ids:
@@ -244,7 +240,7 @@ class TinysoftAdapter:
         text = pl.lit("tinysoft GetBkWeightByDate").alias("derivation")
         return pl.concat(parts).with_columns(text).sort("index_id", "asset_id")
 
-    def _listings(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _listings(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """First trading days, and whether the vendor calls the security delisted by now; when is seen from its bars."""
         rows = self._table(caller, 12, LISTINGS, ("listed_on",)).filter(pl.col("listed_on").is_not_null())
         missing = sorted(set(self.assets) - set(rows["asset_id"]))
@@ -252,34 +248,44 @@ class TinysoftAdapter:
             raise BadAnswer(
                 f"tinysoft: {', '.join(missing[:5])} of source.vendor.assets have no first trading day in table 12"
             )
+        rows = rows.unique(["asset_id", "listed_on"])
+        again = rows.filter(rows["asset_id"].is_duplicated()).sort("asset_id", "listed_on")
+        if again.height:
+            code, days = again["asset_id"][0], ", ".join(map(str, again["listed_on"].head(2)))
+            raise BadAnswer(
+                f"tinysoft: table 12 has two first trading days of {code} ({days}): a code used again, of which nothing tells "
+                "when the first company left. Nothing was stored; leave it out of source.vendor.assets, or take it from "
+                "another source"
+            )
         states = self._table(caller, 10, STATES, ()).unique("asset_id", keep="first", maintain_order=True)
         gone = pl.col("state").str.contains("终止|退市").fill_null(value=False).alias("gone")
-        rows = rows.filter(pl.col("listed_on") <= month_last_day(month)).unique(["asset_id", "listed_on"])
+        rows = rows.filter(pl.col("listed_on") <= month_last_day(month))
         return rows.join(states.select("asset_id", gone), on="asset_id", how="left").sort("asset_id", "listed_on")
 
-    def _renamed(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _renamed(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         rows = self._table(caller, 14, RENAMED, ("day",))
         return rows.filter(pl.col("day") <= month_last_day(month)).sort("asset_id", "day")
 
-    def _halts(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _halts(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         rows = self._table(caller, 127, HALTS, ("since", "until"))
         return rows.filter(pl.col("since") <= month_last_day(month)).sort("asset_id", "since", "until")
 
-    def _capital(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _capital(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """Share counts by the day they were in force and known."""
         rows = self._table(caller, 16, CAPITAL, ("day", "announced_on"))
         known = pl.max_horizontal("day", "announced_on").alias("day")
         rows = rows.with_columns(known).drop("announced_on").filter(pl.col("day") <= month_last_day(month))
         return rows.unique(["asset_id", "day"], keep="last", maintain_order=True).sort("asset_id", "day")
 
-    def _industries(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _industries(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """First level of every scheme; the ends are exclusive."""
         rows = self._table(caller, 139, INDUSTRIES, ("valid_from", "valid_to")).filter(pl.col("level") == 1)
         names = ["asset_id", "valid_from", "valid_to", "scheme", "industry"]
         return rows.filter(pl.col("valid_from") <= month_last_day(month)).select(names).sort(names)
 
-    def _bars(self, caller: Caller, code: str, month: date, store: VendorStore) -> pl.DataFrame:
+    def _bars(self, code: str, caller: Caller, month: date, store: VendorStore) -> pl.DataFrame:
         """The history up to the end of ``month``: what the exchange calls the previous close comes by itself."""
+        self._read.clear()
         listings = read_whole(store, f"listings_{self._group}", month).filter(pl.col("asset_id") == code)
         last = month_last_day(month)
         start = max(listings["listed_on"][0], FIRST_SESSION) if listings.height else last
@@ -329,7 +335,7 @@ class TinysoftAdapter:
             _per_share(code, found.filter(pl.col("asset_id") == code), history)
         return found.select("asset_id", "ex_day", "announced_on", "cash_per_share", "shares_per_share")
 
-    def _reports(self, caller: Caller, kind: str, month: date) -> pl.DataFrame:
+    def _reports(self, kind: str, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """What was stated of each period, and when: asset_id, report_period, announced_on, flag, value.
 
         A later report restates the year before: such a row counts from its own day, and without one it is left.
@@ -342,8 +348,9 @@ class TinysoftAdapter:
         rows = rows.filter(pl.col("report_period") <= month_last_day(month))
         return rows.select("asset_id", "report_period", "announced_on", "flag", "value").sort(pl.all())
 
-    def _checked(self, month: date, store: VendorStore) -> pl.DataFrame:
+    def _checked(self, _caller: Caller, month: date, store: VendorStore) -> pl.DataFrame:
         """Nothing to keep: refuses the month if too many days have neither bar nor suspension."""
+        self._read.clear()
         expected = found = 0
         for row in self._listed(month, store).iter_rows(named=True):
             days = due(row["listed_on"], row["delisted_on"], *whole_month(month))
@@ -384,11 +391,10 @@ class TinysoftAdapter:
                 unexplained = set(later) - self._halted(row["asset_id"], month, store, later)
                 end = min(unexplained, default=None)
             ends.append(end)
-        listed = rows.with_columns(
+        self._read[key] = rows.with_columns(
             pl.Series("delisted_on", ends, dtype=pl.Date), board("asset_id").alias("board"),
             pl.lit(None, dtype=pl.String).alias("name"),
         )  # fmt: skip
-        self._read[key] = listed.unique("asset_id", keep="last", maintain_order=True)
         return self._read[key]
 
     def _announced(self, spells: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:

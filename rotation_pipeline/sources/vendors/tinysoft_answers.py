@@ -97,7 +97,7 @@ def dated(rows: pl.DataFrame, names: tuple[str, ...], answer: Answer) -> pl.Data
         read = rows.with_columns(text.str.to_date("%Y%m%d", strict=False).alias("read"))
         wrong = read.filter((pl.col(name) != 0) & pl.col("read").is_null())
         if wrong.height:
-            raise BadAnswer(f"{answer.call}: {wrong[name][0]:g} in {name} is no day as 20220104. Nothing was stored")
+            raise BadAnswer(f"{answer.call}: {wrong[name][0]:.15g} in {name} is no day as 20220104. Nothing was stored")
         rows = read.with_columns(pl.col("read").alias(name)).drop("read")
     return rows
 

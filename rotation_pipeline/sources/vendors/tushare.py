@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from rotation_pipeline.market.calendar import FIRST_SESSION, month_last_day, month_sessions, months_between, parse_month
+from rotation_pipeline.market.calendar import FIRST_SESSION, month_last_day, month_sessions, parse_month
 from rotation_pipeline.sources.vendors.answers import Answer, Field, frame
 from rotation_pipeline.sources.vendors.caller import Caller
 from rotation_pipeline.sources.vendors.conversions import (
@@ -27,7 +27,7 @@ from rotation_pipeline.sources.vendors.conversions import (
 )  # fmt: skip
 from rotation_pipeline.sources.vendors.errors import BadAnswer
 from rotation_pipeline.sources.vendors.options import VendorOptions
-from rotation_pipeline.sources.vendors.source import Unit, read_months, read_whole
+from rotation_pipeline.sources.vendors.source import Unit, monthly_units, read_months, read_whole, whole_units
 from rotation_pipeline.sources.vendors.store import VendorStore
 
 CODE = Field("ts_code", "asset", required=True)
@@ -82,8 +82,6 @@ DONE = "实施"
 DIVIDEND_STATES = frozenset(
     {DONE, "预案", "股东大会通过", "股东大会未通过", "股东提议", "停止实施", "不分配", "延期实施", "未通过", "取消"}
 )
-WHOLE = ("listings", "st_spells", "industries")
-MONTHLY = ("trading_days", "index_bars", "daily_bars", "daily_valuation", "fundamentals", "dividends")
 PERIODS = 7
 """Quarters whose reports may be announced in a month: annual reports and their revisions up to a year and a half late."""
 
@@ -118,32 +116,17 @@ class TushareAdapter:
 
     def units(self, first: date, last: date) -> list[Unit]:
         """Whole tables first, for bars need them; then membership since its fixed beginning; then month by month."""
-        found = [Unit(table, last, whole=True) for table in WHOLE]
         origin = parse_month(self._options.members_from)
-        found += [Unit("index_weights", month) for month in months_between(min(origin, first), last)]
-        return found + [Unit(table, month) for month in months_between(first, last) for table in MONTHLY]
-
-    def fetch_unit(self, unit: Unit, caller: Caller, store: VendorStore) -> pl.DataFrame:
-        """Canonical rows of one unit, sorted by key; see :class:`~rotation_pipeline.sources.vendors.source.Adapter`."""
-        if unit.table == "listings":
-            return self._listings(caller, unit.month)
-        if unit.table == "st_spells":
-            return self._st_spells(caller)
-        if unit.table == "industries":
-            return self._industries(caller)
-        if unit.table == "trading_days":
-            return self._trading_days(caller, unit.month)
-        if unit.table == "index_bars":
-            return self._index_bars(caller, unit.month)
-        if unit.table == "index_weights":
-            return self._index_weights(caller, unit.month, store)
-        if unit.table == "daily_bars":
-            return self._daily_bars(caller, unit.month, store)
-        if unit.table == "daily_valuation":
-            return self._valuation(caller, unit.month, store)
-        if unit.table == "fundamentals":
-            return self._fundamentals(caller, unit.month)
-        return self._dividends(caller, unit.month)
+        whole = {"listings": self._listings, "st_spells": self._st_spells, "industries": self._industries}
+        monthly = {
+            "trading_days": self._trading_days, "index_bars": self._index_bars, "daily_bars": self._daily_bars,
+            "daily_valuation": self._valuation, "fundamentals": self._fundamentals, "dividends": self._dividends,
+        }  # fmt: skip
+        return [
+            *whole_units(whole, last),
+            *monthly_units({"index_weights": self._index_weights}, min(origin, first), last),
+            *monthly_units(monthly, first, last),
+        ]
 
     def rows(self, table: str, first: date, last: date, store: VendorStore) -> pl.DataFrame:
         """Rows of a table from complete units; intervals of members from snapshots since their fixed beginning."""
@@ -163,7 +146,7 @@ class TushareAdapter:
     def _wanted(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.filter(pl.col("asset_id").is_in(list(self._options.assets))) if self._options.assets else rows
 
-    def _listings(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _listings(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         parts = [
             (answer, frame(answer, LISTINGS, asset))
             for state in ("L", "D", "P")
@@ -177,7 +160,7 @@ class TushareAdapter:
         rows = self._wanted(rows.with_columns(board("asset_id").alias("board")))
         return rows.select("asset_id", "name", "board", "listed_on", "delisted_on").sort("asset_id", "listed_on")
 
-    def _st_spells(self, caller: Caller) -> pl.DataFrame:
+    def _st_spells(self, caller: Caller, _month: date, _store: VendorStore) -> pl.DataFrame:
         """Days under special treatment, from the names of the time: ST and *ST are part of the name. Ends exclusive."""
         answer = caller.pages("namechange", fields="ts_code,name,start_date,end_date")
         rows = frame(answer, NAMES, asset).unique(maintain_order=True)
@@ -185,7 +168,7 @@ class TushareAdapter:
         ends = pl.col("until").dt.offset_by("1d")
         return rows.select("asset_id", "valid_from", ends.alias("valid_to")).sort(pl.all())
 
-    def _industries(self, caller: Caller) -> pl.DataFrame:
+    def _industries(self, caller: Caller, _month: date, _store: VendorStore) -> pl.DataFrame:
         scheme = self._options.industry_scheme
         classes = caller.pages("index_classify", level="L1", src=scheme, fields="index_code,industry_name")
         parts = [
@@ -204,7 +187,7 @@ class TushareAdapter:
 
     # --- months ------------------------------------------------------------------------------------------------------
 
-    def _trading_days(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _trading_days(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         answer = caller.pages(
             "trade_cal", exchange="SSE", start_date=_written(month), end_date=_written(month_last_day(month)), is_open="1",
             fields="cal_date,is_open",
@@ -213,7 +196,7 @@ class TushareAdapter:
         complete(days["day"].to_list(), month, answer)
         return unique(days, ["day"], answer).with_columns((pl.col("day") == pl.col("day").max()).alias("is_month_end"))
 
-    def _index_bars(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _index_bars(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         parts: list[pl.DataFrame] = []
         for index in self.index_ids:
             answer = caller.pages(
@@ -320,7 +303,7 @@ class TushareAdapter:
             parts.append(rows)
         return pl.concat(parts).sort("asset_id", "day")
 
-    def _dividends(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _dividends(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """Distributions carried out, by ex-day; several of one day add up. Known since the announcement of the terms."""
         parts: list[pl.DataFrame] = []
         fields = ",".join(field.column for field in DIVIDENDS.values())
@@ -342,7 +325,7 @@ class TushareAdapter:
 
     # --- reports -----------------------------------------------------------------------------------------------------
 
-    def _fundamentals(self, caller: Caller, month: date) -> pl.DataFrame:
+    def _fundamentals(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """Items announced in the month. ``roe_ttm`` = trailing profit over equity at the period's end, both as first
         announced; ``roe`` is the vendor's, of the year to date."""
         after = month_last_day(month) + timedelta(days=1)

@@ -224,7 +224,9 @@ class Client:
 
     def _tricked(self, name: str, asked: str, rows: list[Any]) -> TSResultValue:
         trick = self._trick().get(name)
-        if trick is None or name == "18":
+        if name == "18":
+            return TSResultValue(rows * 2 if isinstance(trick, dict) else rows)
+        if trick is None:
             return TSResultValue(rows)
         if trick == "hang":
             time.sleep(30)
@@ -238,7 +240,9 @@ class Client:
             return TSResultValue([{key.encode("gb18030"): value.encode("gb18030") if isinstance(value, str) else value for key, value in row.items()} for row in rows])  # fmt: skip
         changed = [{**row, **trick.get("set", {})} for row in rows]
         changed = [{trick.get("rename", {}).get(key, key): value for key, value in row.items()} for row in changed]
-        return TSResultValue(changed[trick.get("skip", 0) :] + changed[: trick.get("again", 0)])
+        changed = [dict(reversed(row.items())) if "backwards" in trick else row for row in changed]
+        added = [{**rows[0], **trick["add"]}] if "add" in trick else []
+        return TSResultValue(changed[trick.get("skip", 0) :] + changed[: trick.get("again", 0)] + added)
 
     def _log(self, *what: object) -> None:
         path = os.environ.get("TINYSOFT_LOG")
