@@ -116,6 +116,7 @@ def test_the_market_has_the_rows_of_the_sql_models(study: rp.Study, stored: Ware
     market = study.market
     assert_stored(stored, "intermediate.adjusted_bars", market.bars)
     assert_stored(stored, "intermediate.index_daily", market.index)
+    assert_stored(stored, "raw.listings", market.listings)
     for table, frame in (("intermediate.universe", market.universe), ("intermediate.stock_snapshot", market.figures)):
         months = stored.months(table)
         assert_stored(stored, table, frame[frame["month"].isin([pd.Timestamp(month) for month in months])])

@@ -27,6 +27,7 @@ WITH bars AS (
         b.close,
         b.close * b.adj_factor AS adj_close,
         LAG(b.close * b.adj_factor) OVER (PARTITION BY b.asset_key ORDER BY b.day) AS last_adj_close,
+        LAG(b.day) OVER (PARTITION BY b.asset_key ORDER BY b.day) AS last_day,
         b.is_suspended,
         b.is_st,
         b.volume,
@@ -35,7 +36,7 @@ WITH bars AS (
     WHERE b.month BETWEEN $month_from AND $month_to
 ),
 previous AS (
-    SELECT asset_key, ARG_MAX(close * adj_factor, day) AS adj_close
+    SELECT asset_key, ARG_MAX(close * adj_factor, day) AS adj_close, MAX(day) AS day
     FROM staging.daily_bars
     WHERE month = $month_from - INTERVAL 1 MONTH
     GROUP BY asset_key
@@ -46,23 +47,15 @@ lacking AS (
     WHERE b.asset_key NOT IN (SELECT p.asset_key FROM previous AS p)
 ),
 older AS (
-    SELECT o.asset_key, ARG_MAX(o.close * o.adj_factor, o.day) AS adj_close
+    SELECT o.asset_key, ARG_MAX(o.close * o.adj_factor, o.day) AS adj_close, MAX(o.day) AS day
     FROM staging.daily_bars AS o
     WHERE o.month < $month_from - INTERVAL 1 MONTH AND o.asset_key IN (SELECT l.asset_key FROM lacking AS l)
     GROUP BY o.asset_key
 ),
 earlier AS (
-    SELECT asset_key, adj_close FROM previous
+    SELECT asset_key, adj_close, day FROM previous
     UNION ALL
-    SELECT asset_key, adj_close FROM older
-),
--- A code may be given to another company after a delisting: its first bar since the listing has none before it.
-listed AS (
-    SELECT l.month, l.asset_key, MIN(b.day) AS first_day
-    FROM staging.listings AS l
-    INNER JOIN bars AS b ON b.asset_key = l.asset_key AND b.month = l.month AND b.day >= l.listed_on
-    WHERE l.month BETWEEN $month_from AND $month_to AND l.listed_on >= l.month
-    GROUP BY l.month, l.asset_key
+    SELECT asset_key, adj_close, day FROM older
 )
 SELECT
     b.month,
@@ -70,8 +63,9 @@ SELECT
     b.asset_key,
     b.close,
     b.adj_close,
+    -- A code may be given to another company after a delisting: the bar before the day it was listed on is not its own.
     CASE
-        WHEN NOT b.is_suspended AND l.first_day IS NULL
+        WHEN NOT b.is_suspended AND NOT COALESCE(l.listed_on > COALESCE(b.last_day, e.day) AND l.listed_on <= b.day, FALSE)
             THEN b.adj_close / COALESCE(b.last_adj_close, e.adj_close) - 1
     END AS ret,
     b.is_suspended,
@@ -81,7 +75,7 @@ SELECT
     v.turnover_rate
 FROM bars AS b
 LEFT JOIN earlier AS e ON e.asset_key = b.asset_key
-LEFT JOIN listed AS l ON l.asset_key = b.asset_key AND l.month = b.month AND l.first_day = b.day
+LEFT JOIN staging.listings AS l ON l.asset_key = b.asset_key AND l.month = b.month
 LEFT JOIN staging.daily_valuation AS v
     ON v.asset_key = b.asset_key AND v.day = b.day AND v.month = b.month
 ORDER BY b.day, b.asset_key

@@ -6,6 +6,8 @@ together over time, each company gets a key of its own for as long.
 
 from __future__ import annotations
 
+from datetime import date
+
 import polars as pl
 
 from rotation_pipeline.market.identifiers import asset_id
@@ -55,6 +57,30 @@ def present_since(reused: pl.DataFrame, ends: pl.DataFrame, months: int) -> pl.D
     )
     since = known.group_by("month", "asset_key").agg(pl.col("listed_on").max().alias("since"))
     return since.sort("month", "asset_key")
+
+
+def handed_over(listings: pl.DataFrame, month: date, last_day: date) -> pl.DataFrame:
+    """Companies of ``month`` that were given a code another one had at the close of ``last_day``, the last session before it.
+
+    ``listings``: rows of raw.listings of the month and of the one before. Returns ``asset_key``, ``listed_on``.
+    """
+    own = listings.filter((pl.col("month") == month) & (pl.col("listed_on") > last_day))
+    own = own.select("asset_key", "listed_on")
+    # one listed between two months had no session before this one: whoever held the code held another company
+    between = own.filter(pl.col("listed_on") < month)
+    begun = own.join(later_companies(listings), on=["asset_key", "listed_on"], how="semi", maintain_order="left")
+    return pl.concat([between, begun.filter(pl.col("listed_on") >= month)]).sort("asset_key")
+
+
+def rows_before(frame: pl.DataFrame, later: pl.DataFrame, dated: str) -> pl.DataFrame:
+    """``frame``, its rows in order, without those of the companies ``later`` (``asset_key``, ``listed_on``, each code once).
+
+    ``dated``: the column that says of which day a row is; a row of the first day is of the later company.
+    """
+    if later.is_empty():
+        return frame
+    joined = frame.join(later.select("asset_key", "listed_on"), on="asset_key", how="left", maintain_order="left")
+    return joined.filter(pl.col("listed_on").is_null() | (pl.col(dated) < pl.col("listed_on"))).drop("listed_on")
 
 
 def by_company(frame: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Market data for a notebook: a simulated market or a folder of files, as four plain frames.
+"""Market data for a notebook: a simulated market or a folder of files, as plain frames.
 
 The relational steps that the pipeline writes in SQL (``dbt_like_sql/intermediate/``) are done here in memory; a test holds
 both to the same rows.
@@ -39,6 +39,8 @@ class Market:
         figures: one row per month and security, as public at its last close: ``pb``, ``pe_ttm``, ``dividend_yield``,
             ``roe_ttm`` (fractions and ratios, nullable), ``net_profit_ttm``, ``net_profit_ttm_year_ago``,
             ``total_market_value``, ``float_market_value`` (CNY, nullable).
+        listings: one row per month and security: ``month``, ``asset_id``, ``listed_on``, its first trading day as it was
+            known in the month. They tell when a code stands for another company than before.
         quarantine, ingestions: what the sanity rules found, and what was fetched, by month and table.
         kind: ``simulated`` or ``real``; every report says it. name: the source. index_id: the benchmark index.
     """
@@ -47,6 +49,7 @@ class Market:
     index: pd.DataFrame
     universe: pd.DataFrame
     figures: pd.DataFrame
+    listings: pd.DataFrame
     quarantine: pd.DataFrame
     ingestions: pd.DataFrame
     kind: SourceKind
@@ -141,6 +144,7 @@ def _market(source: Source, months: list[date], index_id: str, members: int, sch
         index=plain(index),
         universe=plain(universe_of(tables, ends, index_id, scheme)),
         figures=plain(month_end_figures(tables, ends, found.ingestions)),
+        listings=plain(tables["listings"].select("month", "asset_key", "listed_on").sort("month", "asset_key")),
         quarantine=plain(found.quarantine),
         ingestions=plain(found.ingestions.drop("fetched_at")),
         kind=source.kind,
@@ -159,20 +163,17 @@ def index_daily(bars: pl.DataFrame, index_id: str) -> pl.DataFrame:
 def adjusted_bars(bars: pl.DataFrame, valuation: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
     """Adjusted closes and returns; as intermediate.adjusted_bars. A code's first bar since a listing has no return."""
     rows = bars.sort("asset_key", "day").with_columns((pl.col("close") * pl.col("adj_factor")).alias("adj_close"))
-    listed = (
-        listings.select("asset_key", "listed_on")
-        .unique()
-        .join(rows.select("asset_key", "day", "month"), on="asset_key")
-        .filter((pl.col("day") >= pl.col("listed_on")) & (pl.col("month") == pl.col("listed_on").dt.truncate("1mo")))
-        .group_by("asset_key", "month")
-        .agg(pl.col("day").min())
-        .select("asset_key", "day", pl.lit(True).alias("is_first"))
-    )
-    rows = rows.join(listed, on=["asset_key", "day"], how="left")
+    # what was known in the month of the bar; a row of a later month says nothing of it
+    known = listings.select("month", "asset_key", "listed_on")
+    rows = rows.join(known, on=["month", "asset_key"], how="left", maintain_order="left")
     rows = rows.join(valuation.select("asset_key", "day", "turnover_rate"), on=["asset_key", "day"], how="left")
-    change = pl.col("adj_close") / pl.col("adj_close").shift(1).over("asset_key", order_by="day") - 1.0
-    trades = ~pl.col("is_suspended") & pl.col("is_first").is_null()
-    return rows.with_columns(pl.when(trades).then(change).alias("ret")).select(
+
+    def before(name: str) -> pl.Expr:
+        return pl.col(name).shift(1).over("asset_key", order_by="day")
+
+    first = pl.col("listed_on").is_between(before("day"), pl.col("day"), closed="right").fill_null(value=False)
+    change = pl.col("adj_close") / before("adj_close") - 1.0
+    return rows.with_columns(pl.when(~pl.col("is_suspended") & ~first).then(change).alias("ret")).select(
         "month", "day", "asset_key", "close", "adj_close", "ret", "is_suspended", "is_st", "volume", "amount",
         "turnover_rate",
     ).sort("day", "asset_key")  # fmt: skip

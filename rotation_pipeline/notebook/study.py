@@ -15,6 +15,7 @@ from rotation_pipeline.backtest.verdict import Verdict
 from rotation_pipeline.factors.options import FactorOptions
 from rotation_pipeline.forecasting.options import ForecastOptions, NetworkOptions
 from rotation_pipeline.market.calendar import add_months, months_between
+from rotation_pipeline.market.reused_codes import by_company
 from rotation_pipeline.narratives.options import Language, NarrativeOptions
 from rotation_pipeline.notebook import results, rotation, styles
 from rotation_pipeline.notebook.frames import NotebookError, checked, month_of, months_of
@@ -89,8 +90,9 @@ def research(
     begin, last = _span(market, start, end)
     formed = months_between(add_months(begin, -style_months), last)
     held = months_between(add_months(begin, -1), last)
-    scored = styles.exposures(market.bars, market.index, market.figures, market.universe, formed, given.factors)
-    traded = styles.long_short_returns(scored, market.bars, market.figures, formed[1:], given.factors)
+    listed = market.listings
+    scored = styles.exposures(market.bars, market.index, market.figures, market.universe, formed, given.factors, listed)
+    traded = styles.long_short_returns(scored, market.bars, market.figures, formed[1:], given.factors, listed)
     returns = styles.style_returns(traded.longshort)
     state = rotation.index_features(market.index)
     state = cast(pd.DataFrame, state[state["month"] <= pd.Timestamp(last)])
@@ -152,6 +154,8 @@ def _evidence(
 
     rows, held = styles.exposure_rows(scored), styles.held_bars(market.bars)
     months = months_of(longshort["month"])
+    later = styles.later_of(market.listings, held)
+    rows, held = by_company(rows, later), by_company(held, later)
     monthly = monthly_evidence(rows, held, months, first_month=add_months(months[0], -1))
     last = months[-1:]
     found = rotation_evidence(returns, regimes, models, features, last, choices.regimes)

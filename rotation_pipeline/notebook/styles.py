@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from typing import cast
 
@@ -14,6 +15,8 @@ from rotation_pipeline.factors.returns import LongShortResult
 from rotation_pipeline.factors.styles import SERIES, STYLES
 from rotation_pipeline.factors.tables import LONGSHORT
 from rotation_pipeline.market.calendar import add_months
+from rotation_pipeline.market.identifiers import asset_id
+from rotation_pipeline.market.reused_codes import by_code, by_company, later_companies
 from rotation_pipeline.notebook.frames import Months, NotebookError, checked, keyed_by_month, months_of, plain, read
 
 _HELD = {"day": "day", "asset_id": "asset", "adj_close": "number", "ret": "number?", "is_suspended": "flag"}
@@ -25,6 +28,30 @@ def _bars(bars: pd.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
     return found.with_columns(pl.col("day").dt.truncate("1mo").alias("month")).sort("asset_key", "day")
 
 
+def later_of(listings: pd.DataFrame | None, bars: pl.DataFrame) -> pl.DataFrame:
+    """Companies that were given another one's code: ``asset_key``, ``listed_on``, as market.reused_codes finds them.
+
+    Args:
+        listings: ``month``, ``asset_id``, ``listed_on``, as known in the month; None: nothing is known of them.
+        bars: sorted by asset_key, day.
+
+    Raises:
+        NotebookError: a security trades and has no return though it has earlier rows, and no listing says why.
+    """
+    if listings is not None:
+        kinds = {"month": "month", "asset_id": "asset", "listed_on": "day"}
+        return later_companies(read(listings, "listings", kinds))
+    known = pl.col("asset_key") == pl.col("asset_key").shift(1)
+    broken = bars.filter(known & pl.col("ret").is_null() & ~pl.col("is_suspended")).head(1)
+    if broken.height:
+        raise NotebookError(
+            f"bars: {asset_id(broken['asset_key'][0])} trades on {broken['day'][0]} and has no return though it has earlier rows. "
+            "Its code may have been given to another company, and no window may reach from one into the other: pass listings "
+            "(month, asset_id, listed_on: the first trading day as known in the month), or fill in the return if it is one company"
+        )
+    return pl.DataFrame(schema={"asset_key": pl.Int32, "listed_on": pl.Date})
+
+
 def _everybody(bars: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
     """Who has a bar on a month's last session, as a universe without industries."""
     rows = bars.join(ends, on=["month", "day"]).sort("month", "asset_key")
@@ -34,6 +61,17 @@ def _everybody(bars: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def _figures(figures: pd.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """The named figures and the market value; each must have a column, be it empty."""
+    kinds = dict.fromkeys((*names, "total_market_value"), "number?")
+    lacking = [name for name in kinds if name not in figures.columns]
+    if lacking:
+        raise NotebookError(
+            f"figures: column {lacking[0]!r} is missing; it has {[str(name) for name in figures.columns]}"
+        )
+    return read(figures, "figures", {"month": "month", "asset_id": "asset", **kinds})
+
+
 def exposures(
     bars: pd.DataFrame,
     index: pd.DataFrame,
@@ -41,6 +79,7 @@ def exposures(
     universe: pd.DataFrame | None = None,
     months: Months | None = None,
     options: FactorOptions | None = None,
+    listings: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Raw factors and styles of every member at each month's last close: rows of marts.factor_exposures.
 
@@ -55,6 +94,9 @@ def exposures(
         universe: ``month``, ``asset_id``, ``in_estimation``, ``in_tradable``, ``industry`` (nullable). None: everybody with
             a bar at the month's last close is estimated on, and tradable unless suspended.
         months: months wanted; None: those of ``figures`` (and of ``universe``).
+        listings: ``month``, ``asset_id``, ``listed_on`` (first trading day, as known in the month): a code that was given to
+            another company after a delisting is two securities, and no window of prices reaches from one into the other.
+            None: every code is one security.
 
     Returns:
         ``month``, ``asset_id``, ``factor`` (a style or a raw factor), ``kind``, ``raw_value``, ``score`` (standard
@@ -62,7 +104,8 @@ def exposures(
         members, NaN for the others), ``in_coverage``, ``in_estimation``, ``in_tradable``.
 
     Raises:
-        NotebookError: a column is missing or of another kind. TooFewNames, MissingInput, BadInput: see the messages.
+        NotebookError: a column is missing or of another kind; without ``listings``, a security that trades without a return
+            in the midst of its rows. TooFewNames, MissingInput, BadInput: see the messages.
 
     >>> import rotation_pipeline as rp
     >>> market = rp.simulated_market("2012-06", "2013-01", n_stocks=30, n_members=30, n_spare=20)
@@ -78,13 +121,7 @@ def exposures(
     extra = dict.fromkeys([name for name in bar_columns() if name not in ("day", "asset_key", *_HELD)], "number?")
     held = _bars(bars, {**_HELD, **extra})
     daily = read(index, "index", {"day": "day", "ret": "number?"}).sort("day")
-    figure_kinds = dict.fromkeys((*figure_columns(), "total_market_value"), "number?")
-    lacking = [name for name in figure_kinds if name not in figures.columns]
-    if lacking:
-        raise NotebookError(
-            f"figures: column {lacking[0]!r} is missing; it has {[str(name) for name in figures.columns]}"
-        )
-    snapshot = read(figures, "figures", {"month": "month", "asset_id": "asset", **figure_kinds})
+    snapshot = _figures(figures, figure_columns())
     ends = daily.group_by(pl.col("day").dt.truncate("1mo").alias("month")).agg(pl.col("day").max())
     if universe is None:
         members = _everybody(held, ends)
@@ -95,7 +132,11 @@ def exposures(
         )  # fmt: skip
     own = set(snapshot["month"].to_list()) & set(members["month"].to_list()) & set(ends["month"].to_list())
     wanted = sorted(own) if months is None else months_of(months)
-    raw = compute_raw_factors(held, daily, snapshot, members, daily["day"].to_list(), wanted, chosen)
+    later = later_of(listings, held)
+    of_company = by_company(snapshot, later), by_company(members, later)
+    held = by_company(held, later)
+    raw = compute_raw_factors(held, daily, *of_company, daily["day"].to_list(), wanted, chosen)
+    raw = raw if later.is_empty() else by_code(raw)
     # a column of groups is of one type whether or not some member has none
     return plain(compute_exposures(raw, members, snapshot, chosen).with_columns(pl.col("quantile").cast(pl.Float64)))
 
@@ -177,6 +218,7 @@ def long_short_returns(
     figures: pd.DataFrame | None = None,
     months: Months | None = None,
     options: FactorOptions | None = None,
+    listings: pd.DataFrame | None = None,
 ) -> LongShortResult:
     """Top minus bottom group of each style and factor: groups formed at the close of t − 1, held over (t − 1, t].
 
@@ -185,6 +227,7 @@ def long_short_returns(
         bars: as for :func:`exposures`.
         figures: ``month``, ``asset_id``, ``total_market_value`` (CNY, nullable); None: no value-weighted returns.
         months: months of returns wanted; None: every month with bars whose month before has exposures.
+        listings: as for :func:`exposures`: what was bought of one company is held to its delisting and no further.
 
     Returns:
         ``.longshort`` (a row per month and series: ``long_short``, fraction per month, null: no book; ``book_turnover``, …),
@@ -212,6 +255,8 @@ def long_short_returns(
     else:
         values = read(figures, "figures", {"month": "month", "asset_id": "asset", "total_market_value": "number?"})
     first, wanted = return_months(rows, held, months)
+    later = later_of(listings, held)
+    rows, held, values = (by_company(frame, later) for frame in (rows, held, values))
     return compute(rows, held, values, wanted, chosen, first_month=first)
 
 

@@ -31,7 +31,7 @@ def stock_backtest(work: Work) -> Outputs:
         snapshot=work.table("intermediate.stock_snapshot", back=1),
         daily_bars=work.table("raw.daily_bars", back=1, order=("asset_key", "day")),
         dividends=work.table("raw.dividends", back=0),
-        listings=work.table("raw.listings", back=0),
+        listings=work.table("raw.listings", back=stock_back(work.settings)),
         trading_days=work.table("raw.trading_days", back=1),
     )
     before = add_months(work.first, -1)

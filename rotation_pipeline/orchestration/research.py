@@ -340,7 +340,7 @@ STAGES: tuple[Stage, ...] = (
           back=None, options=("backtest",)),
     Stage("stock_backtest", "backtest", "The weights traded as stocks with real money: lots, limits, suspensions, fees, dividends and their tax",
           "sample", _names(*stocks.STOCK_TABLES[:4]), stock_backtest, reads=("raw.trading_days",), kinds=("python", "numba"), wide=True,
-          back=stock_back, own=1, options=("stock_level",), backs={"raw.dividends": 0, "raw.listings": 0}),
+          back=stock_back, own=1, options=("stock_level",), backs={"raw.dividends": 0}),
     Stage("trials", "backtest", "Every configuration ever evaluated, counted for the deflated Sharpe ratio",
           "sample", _names(backtest.TRIALS), trials,
           back=None, options=("universe", "source", "simulation", "sanity", "factors", "regimes", "forecasts", "network", "allocation", "backtest", "stock_level")),

@@ -18,17 +18,28 @@ from rotation_pipeline.market.schema import Table
 from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TABLES
 
 
-def partitioned(table: Table, frame: pl.DataFrame, months: Sequence[date]) -> pl.DataFrame:
+def partitioned(
+    table: Table, frame: pl.DataFrame, months: Sequence[date], *, every_spell: bool = False
+) -> pl.DataFrame:
     """Stored columns of ``table`` with ``month`` first, for ``months``; ``frame`` has them without ``month``.
 
     Dated rows belong to the month of their date. Intervals appear in every month they touch, with what lies after
-    that month's last day (an end, an announcement) hidden as null.
+    that month's last day (an end, an announcement) hidden as null. Of two companies that had a code one after the other in
+    one month, listings tell of the later, unless ``every_spell`` of the code is asked for.
     """
     names = table.stored_names
     if table.name in DATED_BY:
         dated = frame.with_columns(pl.col(DATED_BY[table.name]).dt.month_start().alias("month"))
         return dated.filter(pl.col("month").is_in(list(months))).select(names)
-    return pl.concat([snapshot(table, frame, month) for month in months])
+    found = pl.concat([snapshot(table, frame, month) for month in months])
+    return found if every_spell or table.name != "listings" else _standing(found)
+
+
+def _standing(listings: pl.DataFrame) -> pl.DataFrame:
+    """Without the spells that ended before another one of the code began in the month; those that overlap contradict."""
+    following = pl.col("listed_on").shift(-1).over("month", "asset_key", order_by="listed_on")
+    ended = (pl.col("delisted_on") > pl.col("listed_on")) & (pl.col("delisted_on") <= following)
+    return listings.filter(~ended.fill_null(value=False))
 
 
 def snapshot(table: Table, frame: pl.DataFrame, month: date) -> pl.DataFrame:

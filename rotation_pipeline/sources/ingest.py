@@ -101,7 +101,7 @@ def _ingest_run(source: Source, months: list[date], fetched_at: datetime, option
             delivered[table.name] = _fetch(source, table, before if table.name in WITH_LOOKBACK else first, last)
     results: dict[str, SanityResult] = {}
     listings = delivered.get("listings")
-    snapshots = None if listings is None else partitioned(_table("listings"), listings, months)
+    snapshots = None if listings is None else partitioned(_table("listings"), listings, months, every_spell=True)
     for table in SOURCE_TABLES:
         if table.name in delivered:
             rows = delivered[table.name]

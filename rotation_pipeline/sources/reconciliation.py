@@ -117,10 +117,12 @@ class Reconciler:
     def add(self, a: Mapping[str, pl.DataFrame], b: Mapping[str, pl.DataFrame], months: Sequence[date]) -> None:
         """Compare ``months`` of the tables both have. Earlier rows of ``daily_bars`` are what its first returns need."""
         wanted = list(months)
+        listed = _listed(a, b)
         for table in SOURCE_TABLES:
             if table.name not in a or table.name not in b:
                 continue
-            left, right = (_ready(table, frame[table.name]).filter(pl.col("month").is_in(wanted)) for frame in (a, b))
+            left, right = (_ready(table, frame[table.name], listed) for frame in (a, b))
+            left, right = (frame.filter(pl.col("month").is_in(wanted)) for frame in (left, right))
             both = self._match(table, left, right)
             for name, kind in _KINDS[table.name].items():
                 self._compare(table, both, name, kind)
@@ -278,18 +280,33 @@ def _key(table: Table) -> list[str]:
     return ["asset_key" if name == "asset_id" else name for name in names]
 
 
-def _ready(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    """One row a key (the first of copies, which the sanity rules would refuse), with the return of bars."""
+def _listed(a: Mapping[str, pl.DataFrame], b: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Latest ``listed_on`` of each code as known in each month, by either source: both are measured alike."""
+    found = [frames["listings"].select("month", "asset_key", "listed_on") for frames in (a, b) if "listings" in frames]
+    schema = {"month": pl.Date, "asset_key": pl.Int32, "listed_on": pl.Date}
+    return (
+        pl.concat([pl.DataFrame(schema=schema), *found]).group_by("month", "asset_key").agg(pl.col("listed_on").max())
+    )
+
+
+def _ready(table: Table, frame: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
+    """One row a key (the first of copies, which the sanity rules would refuse), with the return of bars.
+
+    A company that was given another one's code has no return on its first day: each company's factor has its own base.
+    """
     key = _key(table)
     rows = frame.unique(key, keep="first", maintain_order=True)
     if table.name != "daily_bars":
         return rows
     adjusted, traded = pl.col("close") * pl.col("adj_factor"), ~pl.col("is_suspended")
-    rows = rows.sort("asset_key", "day")
+    rows = rows.sort("asset_key", "day").join(listed, on=["month", "asset_key"], how="left", maintain_order="left")
     change = adjusted / adjusted.shift(1).over("asset_key") - 1.0
+    before = pl.col("day").shift(1).over("asset_key")
+    first = pl.col("listed_on").is_between(before, pl.col("day"), closed="right").fill_null(value=False)
     return rows.with_columns(
-        pl.when(traded).then(change).alias("return"), pl.col("close").shift(1).over("asset_key").alias("last_close")
-    )
+        pl.when(traded & ~first).then(change).alias("return"),
+        pl.col("close").shift(1).over("asset_key").alias("last_close"),
+    ).drop("listed_on")
 
 
 def _named_keys(table: Table, rows: pl.DataFrame) -> pl.DataFrame:

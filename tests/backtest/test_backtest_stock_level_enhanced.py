@@ -193,7 +193,8 @@ def test_what_it_needs_is_asked_for_by_name() -> None:
         base.snapshot.filter(pl.col("month") == world.STORED[0]),
     )
     assert data.history is not None
-    short = Against(data.index, data.history.filter(pl.col("month") >= world.STORED[0]), OPTIONS.enhanced)
+    recent = data.history.filter(pl.col("month") >= world.STORED[0])
+    short = Against(data.index, recent, data.listings, OPTIONS.enhanced)
     with pytest.raises(MissingMonthError, match="2023-04"):
         short.at(signal, world.STORED[0])
     with pytest.raises(MissingMonthError, match=r"universe has no rows for 2024-01"):

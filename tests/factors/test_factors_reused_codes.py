@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any, cast
 
@@ -11,9 +11,12 @@ import polars as pl
 import pytest
 from factors_reference import Market, key_of, make_market
 
+import rotation_pipeline as rp
 from rotation_pipeline.factors.exposures import compute_exposures
 from rotation_pipeline.factors.raw import compute_raw_factors
 from rotation_pipeline.market.calendar import add_months, month_start, months_between
+from rotation_pipeline.market.identifiers import asset_id
+from rotation_pipeline.notebook.frames import plain
 from rotation_pipeline.orchestration import factor_stages
 from rotation_pipeline.orchestration.stages import Work
 from rotation_pipeline.settings import Settings, load_settings
@@ -24,6 +27,12 @@ NEXT = FIRST + 1
 MARKET = make_market(31, n_assets=41, first=date(2017, 1, 1), n_months=28)
 MONTHS = months_between(date(2018, 3, 1), date(2019, 4, 1))
 """Months with exposures."""
+CASES = [
+    (date(2018, 9, 12), date(2018, 12, 4)),  # months with neither between them
+    (date(2018, 9, 12), date(2018, 9, 19)),  # both in one month
+    (date(2018, 9, 28), date(2018, 10, 8)),  # one after the other
+]
+"""Day the first company is gone, first day of the second."""
 Frames = dict[str, pl.DataFrame]
 
 
@@ -57,6 +66,8 @@ def apart(market: Market, settings: Settings, gone: date, back: date) -> Frames:
     return {
         "intermediate.adjusted_bars": bars,
         "intermediate.stock_snapshot": snapshot.sort("month", "asset_key"),
+        "intermediate.universe": universe.sort("month", "asset_key"),
+        "intermediate.index_daily": market.index_daily,
         "marts.factor_exposures": compute_exposures(raw, universe, snapshot, settings.factors),
         "raw.listings": pl.DataFrame(
             listed, schema={"month": pl.Date, "asset_key": pl.Int32, "listed_on": pl.Date}, orient="row"
@@ -67,7 +78,7 @@ def apart(market: Market, settings: Settings, gone: date, back: date) -> Frames:
 def one_code(frames: Frames) -> Frames:
     """The same with one code for both companies."""
     key = pl.when(pl.col("asset_key") == NEXT).then(FIRST).otherwise("asset_key").cast(pl.Int32).alias("asset_key")
-    found = {name: frame.with_columns(key) for name, frame in frames.items()}
+    found = {name: frame.with_columns(key) if "asset_key" in frame else frame for name, frame in frames.items()}
     order = ["month", "asset_key"]
     found["raw.listings"] = found["raw.listings"].sort(*order, "listed_on").unique(order, keep="last")
     found["intermediate.adjusted_bars"] = found["intermediate.adjusted_bars"].sort("asset_key", "day")
@@ -89,22 +100,28 @@ class Tables(Work):
         return rows if columns is None else rows.select(columns)
 
 
+class Bars:
+    """The one thing the exposures ask of a warehouse itself."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.frames = frames
+
+    def batches(
+        self, name: str, *, columns: Sequence[str], order: Sequence[str], first: date, last: date
+    ) -> Iterator[Any]:
+        rows = self.frames[name].filter(pl.col("month").is_between(first, last)).sort(order).select(columns)
+        yield from rows.to_arrow().to_batches(max_chunksize=1000)
+
+
 def tables(frames: Frames, settings: Settings, months: Sequence[date]) -> dict[str, pd.DataFrame]:
     """What both stages make of the months."""
-    work = Tables(cast("Any", None), settings, cast("Any", None), "run", list(months))
+    work = Tables(cast("Any", Bars(frames)), settings, cast("Any", None), "run", list(months))
     work.frames = frames
     found = {**factor_stages.factor_returns(work), **factor_stages.factor_evidence(work)}
     return {name: cast("pd.DataFrame", frame) for name, frame in found.items()}
 
 
-@pytest.mark.parametrize(
-    ("gone", "back"),
-    [
-        (date(2018, 9, 12), date(2018, 12, 4)),  # months with neither between them
-        (date(2018, 9, 12), date(2018, 9, 19)),  # both in one month
-        (date(2018, 9, 28), date(2018, 10, 8)),  # one after the other
-    ],
-)
+@pytest.mark.parametrize(("gone", "back"), CASES)
 def test_a_second_company_of_the_code_is_as_one_of_another_code(
     settings: Settings, gone: date, back: date, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,3 +141,54 @@ def test_a_second_company_of_the_code_is_as_one_of_another_code(
     monkeypatch.setattr(factor_stages, "later_companies", lambda rows: rows.clear().select("asset_key", "listed_on"))
     blind = tables(reused, settings, months)
     assert not blind["marts.factor_decay"].equals(expected["marts.factor_decay"]), "else nothing is tested"
+
+
+# ---------------------------------------------------------------------- the same functions on plain frames
+
+LONG = make_market(31, n_assets=41, first=date(2016, 1, 1), n_months=40)
+"""Enough history to fill every window of a month and of the months before it."""
+
+
+def exposures_of(frames: Frames, settings: Settings, months: Sequence[date]) -> pd.DataFrame:
+    work = Tables(cast("Any", Bars(frames)), settings, cast("Any", None), "run", list(months))
+    work.frames = frames
+    (found,) = factor_stages.factor_exposures(work).values()
+    return plain(cast("pl.DataFrame", found).sort("month", "asset_key", "factor"))
+
+
+@pytest.mark.parametrize(("gone", "back"), CASES)
+def test_a_notebook_has_the_numbers_of_the_pipeline(settings: Settings, gone: date, back: date) -> None:
+    months = months_between(date(2018, 11, 1), date(2019, 4, 1))
+    frames = one_code(apart(LONG, settings, gone, back))
+    names = ("adjusted_bars", "index_daily", "stock_snapshot", "universe")
+    bars, index, figures, universe = (plain(frames[f"intermediate.{name}"]) for name in names)
+    listings = plain(frames["raw.listings"])
+    expected = exposures_of(frames, settings, months)
+    found = rp.exposures(bars, index, figures, universe, months, settings.factors, listings)
+    found = found.sort_values(["month", "asset_id", "factor"], ignore_index=True)[list(expected.columns)]
+    pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
+    one = found["asset_id"] == asset_id(FIRST)
+    assert found.loc[one & (found["factor"] == "mom_120"), "raw_value"].isna().any(), "too few days of its own"
+
+    months = MONTHS[1:]
+    stored = tables(frames, settings, months)
+    traded = rp.long_short_returns(
+        plain(frames["marts.factor_exposures"]), bars, figures, months, settings.factors, listings
+    )
+    for name in ("longshort", "groups"):
+        pd.testing.assert_frame_equal(getattr(traded, name), stored[f"marts.factor_{name}"], check_exact=True)
+    pd.testing.assert_frame_equal(traded.daily, stored["marts.factor_longshort_daily"], check_exact=True)
+
+
+def test_a_notebook_refuses_bars_that_break_where_no_listing_says_why(settings: Settings) -> None:
+    frames = one_code(apart(LONG, settings, *CASES[0]))
+    bars, scores = plain(frames["intermediate.adjusted_bars"]), plain(frames["marts.factor_exposures"])
+    words = rf"bars: {asset_id(FIRST)} trades on {CASES[0][1]} and has no return .* pass listings"
+    with pytest.raises(rp.NotebookError, match=words):
+        rp.long_short_returns(scores, bars, None, MONTHS[1:], settings.factors)
+    index, figures = (plain(frames[f"intermediate.{name}"]) for name in ("index_daily", "stock_snapshot"))
+    with pytest.raises(rp.NotebookError, match=words):
+        rp.exposures(bars, index, figures, None, MONTHS, settings.factors)
+    listings = plain(frames["raw.listings"]).drop(columns="listed_on")
+    with pytest.raises(rp.NotebookError, match="listings: column 'listed_on' is missing"):
+        rp.long_short_returns(scores, bars, None, MONTHS[1:], settings.factors, listings)

@@ -10,6 +10,9 @@ import pytest
 from sources_market import FIRST, LAST, MemorySource, tables
 
 from rotation_pipeline.market.calendar import months_between
+from rotation_pipeline.market.identifiers import asset_key
+from rotation_pipeline.market.reused_codes import reused_codes
+from rotation_pipeline.market.sanity.findings import PartitionRejected
 from rotation_pipeline.sources.ingest import Ingestion, ingest_months
 
 NOW = datetime(2024, 2, 1)
@@ -30,14 +33,13 @@ def findings(found: Ingestion, asset: str) -> list[tuple[str, str]]:
     return sorted((rule, json.loads(key)["day"]) for rule, key in mine.select("rule", "row_key").iter_rows())
 
 
-@pytest.fixture(scope="module")
-def reused() -> dict[str, pl.DataFrame]:
+def reused_at(gone: date, back: date) -> dict[str, pl.DataFrame]:
     """One code, two companies: the second trades at a twentieth of the price and with a factor that begins at 1 again."""
     frames = tables()
     bars = frames["daily_bars"]
-    mine, later = pl.col("asset_id") == REUSED, pl.col("day") >= BACK
+    mine, later = pl.col("asset_id") == REUSED, pl.col("day") >= back
     prices = ["open", "high", "low", "close", "prev_close", "amount"]
-    bars = bars.filter(~mine | (pl.col("day") < GONE) | later).with_columns(
+    bars = bars.filter(~mine | (pl.col("day") < gone) | later).with_columns(
         *(
             pl.when(mine & later).then((pl.col(name) / 20).round(2)).otherwise(pl.col(name)).alias(name)
             for name in prices
@@ -50,7 +52,7 @@ def reused() -> dict[str, pl.DataFrame]:
         pl.when(mine & later).then(pl.col("volume") * average).otherwise(pl.col("amount")).alias("amount")
     )
     before = pl.when(mine & later).then(pl.col("close").shift(1).over("asset_id")).otherwise(pl.col("prev_close"))
-    first = mine & (pl.col("day") == BACK)
+    first = mine & (pl.col("day") == back)
     bars = bars.sort("asset_id", "day").with_columns(
         pl.when(first).then(pl.col("prev_close")).otherwise(before).alias("prev_close")
     )
@@ -58,18 +60,23 @@ def reused() -> dict[str, pl.DataFrame]:
     frames["daily_bars"] = bars.with_columns(low.alias("low"), high.alias("high"))
     valued = frames["daily_valuation"]
     frames["daily_valuation"] = valued.filter(
-        (pl.col("asset_id") != REUSED) | (pl.col("day") < GONE) | (pl.col("day") >= BACK)
+        (pl.col("asset_id") != REUSED) | (pl.col("day") < gone) | (pl.col("day") >= back)
     )
     listings = frames["listings"]
     one = listings.filter(pl.col("asset_id") == REUSED)
     frames["listings"] = pl.concat(
         [
             listings.filter(pl.col("asset_id") != REUSED),
-            one.with_columns(pl.lit(GONE).alias("delisted_on")),
-            one.with_columns(pl.lit(BACK).alias("listed_on"), pl.lit("another").alias("name")),
+            one.with_columns(pl.lit(gone).alias("delisted_on")),
+            one.with_columns(pl.lit(back).alias("listed_on"), pl.lit("another").alias("name")),
         ]
     )
     return frames
+
+
+@pytest.fixture(scope="module")
+def reused() -> dict[str, pl.DataFrame]:
+    return reused_at(GONE, BACK)
 
 
 def test_a_reused_code_is_two_listings_and_nothing_is_kept_out(reused: dict[str, pl.DataFrame]) -> None:
@@ -101,6 +108,42 @@ def test_a_reused_code_month_by_month_is_the_same(reused: dict[str, pl.DataFrame
         alone = run(reused, [month])
         assert alone.tables["daily_bars"].equals(whole.tables["daily_bars"].filter(pl.col("month") == month))
         assert alone.quarantine.equals(whole.quarantine.filter(pl.col("month") == month))
+
+
+@pytest.mark.parametrize(
+    ("gone", "back"),
+    [
+        (date(2021, 12, 8), date(2021, 12, 22)),  # both in one month
+        (date(2022, 1, 12), date(2022, 1, 12)),  # on one day
+        (date(2022, 1, 4), date(2022, 1, 4)),  # on the first session of a month
+        (date(2022, 1, 27), date(2022, 2, 8)),  # one month after the other
+    ],
+)
+def test_the_second_company_may_follow_at_once(gone: date, back: date) -> None:
+    """Its first rows are held against none of the first company's: neither factor, limits nor share count."""
+    frames = reused_at(gone, back)
+    found = run(frames)
+    strange = found.quarantine.filter(pl.col("row_key").str.contains(REUSED))
+    assert strange.is_empty(), strange
+    rows = found.tables["listings"].filter(pl.col("asset_key") == asset_key(REUSED))
+    second = pl.col("month") >= back.replace(day=1)
+    assert rows.filter(second)["listed_on"].unique().to_list() == [back], "known from its own month on"
+    assert rows.filter(~second)["listed_on"].n_unique() == 1
+    assert reused_codes(rows).select("month", "listed_on").rows() == [(back.replace(day=1), back)]
+    for month in MONTHS:
+        alone = run(frames, [month])
+        for name in ("daily_bars", "daily_valuation", "listings"):
+            assert alone.tables[name].equals(found.tables[name].filter(pl.col("month") == month)), (name, month)
+        assert alone.quarantine.equals(found.quarantine.filter(pl.col("month") == month))
+
+
+def test_listings_of_one_code_that_overlap_are_both_kept_out() -> None:
+    """Not one company after the other: which of the two is right can't be known."""
+    frames = reused_at(date(2021, 12, 8), date(2021, 12, 22))
+    twice = pl.col("delisted_on").is_null() | (pl.col("asset_id") != REUSED)
+    later = pl.when(twice).then("delisted_on").otherwise(pl.lit(date(2021, 12, 23))).alias("delisted_on")
+    with pytest.raises(PartitionRejected, match=rf"raw.listings 2021-12: .* 7_duplicate_key.*{REUSED}"):
+        run({**frames, "listings": frames["listings"].with_columns(later)})
 
 
 def moved(frames: dict[str, pl.DataFrame], day: date, *, board: str) -> dict[str, pl.DataFrame]:

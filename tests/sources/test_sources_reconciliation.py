@@ -83,6 +83,26 @@ def test_rounding_of_vendors_is_no_difference(delivered: Frames) -> None:
     assert held(delivered, rounded).agree
 
 
+def test_each_company_of_a_reused_code_has_a_base_of_its_own(delivered: Frames) -> None:
+    """A source may begin the factor of the second company at any number: no return spans the two."""
+    key, gone, back = delivered["daily_bars"]["asset_key"].min(), date(2012, 6, 5), date(2012, 6, 20)
+    mine, day = pl.col("asset_key") == key, pl.col("day")
+    listings = delivered["listings"]
+    one, others = listings.filter(mine), listings.filter(~mine)
+    second = one.with_columns(listed_on=pl.lit(back))
+    first = one.with_columns(delisted_on=pl.lit(gone))
+    two = {
+        **delivered,
+        "daily_bars": delivered["daily_bars"].filter(~mine | (day < gone) | (day >= back)),
+        "listings": pl.concat([others, first, second]),
+    }
+    base = pl.when(mine & (day >= back)).then(7.0).otherwise(1.0)
+    assert held(two, with_column(two, "daily_bars", adj_factor=pl.col("adj_factor") * base)).agree
+    once = {**two, "listings": listings}
+    found = held(once, with_column(once, "daily_bars", adj_factor=pl.col("adj_factor") * base))
+    assert column(found, "daily_bars", "return")["beyond"] == 1, "one company all the time"
+
+
 def lots(frames: Frames) -> Frames:
     return with_column(frames, "daily_bars", volume=pl.col("volume") / 100)
 

@@ -47,22 +47,18 @@ def alone_and_in_a_range(warehouse: Warehouse, name: str, first: date, last: dat
 
 
 def expected_returns(bars: list[dict[str, Any]], first: date, listed: dict[str, date]) -> dict[tuple[int, date], float]:
-    """The slow way: each traded bar against the one stored before it, but for the first since a listing in its month."""
+    """The slow way: each traded bar against the one stored before it, but for the first since a listing."""
     found: dict[tuple[int, date], float] = {}
     for bar in bars:
         own = [other for other in bars if other["asset_id"] == bar["asset_id"]]
         before = [other for other in own if other["day"] < bar["day"]]
         start = listed.get(bar["asset_id"])
-        since = [other["day"] for other in own if start and start <= other["day"] and same_month(start, other["day"])]
+        since = [other["day"] for other in own if start and start <= other["day"]]
         if before and not bar["is_suspended"] and bar["day"] >= first and bar["day"] != min(since, default=None):
             last = max(before, key=lambda other: other["day"])
             ratio = bar["close"] * bar["adj_factor"] / (last["close"] * last["adj_factor"])
             found[asset_key(bar["asset_id"]), bar["day"]] = ratio - 1
     return found
-
-
-def same_month(one: date, other: date) -> bool:
-    return (one.year, one.month) == (other.year, other.month)
 
 
 def returns_of(frame: pl.DataFrame) -> dict[tuple[int, date], float]:
@@ -103,6 +99,20 @@ def test_bars_before_the_listing_of_a_reused_code_are_another_companys(warehouse
     found = alone_and_in_a_range(warehouse, "intermediate.adjusted_bars", JAN, JUN)
     empty = found.filter(pl.col("ret").is_null())["day"].to_list()
     assert empty == [days[0], relisted]
+
+
+@pytest.mark.parametrize("first_bar", [date(2015, 5, 29), date(2015, 6, 1), date(2015, 6, 24)])
+def test_the_first_bar_of_a_reused_code_may_come_after_the_month_it_was_listed_in(
+    warehouse: Warehouse, first_bar: date
+) -> None:
+    relisted, days = date(2015, 5, 20), sessions(JAN, date(2015, 6, 30))
+    bars = [{"asset_id": B, "day": day} for day in days if not date(2015, 4, 3) <= day < first_bar]
+    put(warehouse, "raw.daily_bars", bars)
+    old = date(2001, 1, 4)
+    rows = [(month, relisted if month >= date(2015, 5, 1) else old) for month in months_between(JAN, JUN)]
+    put(warehouse, "raw.listings", [{"asset_id": B, "month": month, "listed_on": listed} for month, listed in rows])
+    found = alone_and_in_a_range(warehouse, "intermediate.adjusted_bars", JAN, JUN)
+    assert found.filter(pl.col("ret").is_null())["day"].to_list() == [days[0], first_bar]
 
 
 def test_a_session_listed_in_the_month_keeps_its_later_returns(warehouse: Warehouse) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from warehouse_rows import model_rows, put, put_sessions
 
-from rotation_pipeline.market.calendar import add_months, last_session, month_last_day, months_between
+from rotation_pipeline.market.calendar import add_months, last_session, month_last_day, months_between, sessions
 from rotation_pipeline.market.identifiers import asset_id, asset_key
 from rotation_pipeline.market.reused_codes import later_companies, present_since, reused_codes
-from rotation_pipeline.notebook.market import month_end_figures
+from rotation_pipeline.notebook.market import adjusted_bars, month_end_figures
 from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
 TWICE, CORRECTED, THIS_MONTH, NEW, EDGE, LAST_DAY = (f"60000{n}.SH" for n in range(1, 7))
@@ -115,6 +115,25 @@ def test_any_listings(warehouse: Warehouse, data: st.DataObject) -> None:
         assert {month: found.get(month, {}) for month in ENDS} == {
             month: slowly(listings, month, months) for month in ENDS
         }
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_returns_of_any_listings_are_those_of_the_notebook(warehouse: Warehouse, data: st.DataObject) -> None:
+    """Adjusted bars of SQL, alone and in a range, against the frame a notebook makes of the same rows."""
+    days = sessions(ENDS[0], date(2015, 6, 30))[::4]
+    kept = data.draw(st.lists(st.sampled_from(days), unique=True, min_size=1))
+    bars = [
+        {"asset_id": TWICE, "day": day, "close": 8.0 + n, "is_suspended": n % 5 == 3}
+        for n, day in enumerate(sorted(kept))
+    ]
+    put(warehouse, "raw.daily_bars", bars)
+    known = data.draw(st.lists(st.sampled_from(ENDS), unique=True))
+    rows = [{"asset_id": TWICE, "month": month, "listed_on": data.draw(st.sampled_from(days))} for month in known]
+    put(warehouse, "raw.listings", rows)
+    found = both_ways(warehouse, "intermediate.adjusted_bars")
+    tables = (warehouse.read(f"raw.{name}") for name in ("daily_bars", "daily_valuation", "listings"))
+    assert_frame_equal(found.select("day", "ret"), adjusted_bars(*tables).select("day", "ret"), check_exact=True)
 
 
 def test_reports_and_dividends_of_the_present_company_are_those_of_the_notebook(warehouse: Warehouse) -> None:

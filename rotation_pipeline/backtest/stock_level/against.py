@@ -15,6 +15,7 @@ from rotation_pipeline.backtest.stock_level.options import EnhancedOptions
 from rotation_pipeline.backtest.stock_level.targets import Signal
 from rotation_pipeline.market.calendar import add_months
 from rotation_pipeline.market.conventions import Floats
+from rotation_pipeline.market.reused_codes import present_since, reused_codes
 
 
 def held_weights(account: Account, assets: Ints) -> Floats | None:
@@ -33,12 +34,19 @@ def held_weights(account: Account, assets: Ints) -> Floats | None:
 class Against:
     """The state of the index at each signal; weights are those published, or float market values where none are."""
 
-    def __init__(self, index: pl.DataFrame | None, history: pl.DataFrame | None, options: EnhancedOptions) -> None:
+    def __init__(
+        self,
+        index: pl.DataFrame | None,
+        history: pl.DataFrame | None,
+        listings: pl.DataFrame,
+        options: EnhancedOptions,
+    ) -> None:
         if index is None or history is None:
             raise ValueError("index_enhanced needs the index and the bars of the months before: pass index and history")
         self._index = index
         ret = pl.when(pl.col("prev_close") > 0.0).then(pl.col("close") / pl.col("prev_close") - 1.0)
         self._bars = history.select("month", "asset_key", "day", ret.alias("ret"))
+        self._reused = reused_codes(listings)
         self._months = options.risk_months
         self._by_value: list[date] = []
 
@@ -63,7 +71,7 @@ class Against:
         return IndexState(given / float(given.sum()), industry, self._returns(signal.assets, month))
 
     def _returns(self, assets: Ints, month: date) -> Floats:
-        """(T, n) daily returns of the months up to ``month``."""
+        """(T, n) daily returns of the months up to ``month``, NaN where the code was another company's."""
         first = add_months(month, 1 - self._months)
         rows = self._bars.filter(
             pl.col("month").is_between(first, month)
@@ -77,11 +85,21 @@ class Against:
                 f"raw.daily_bars has no rows for {lacking[0]:%Y-%m}, needed for the covariance at {month:%Y-%m}: materialise "
                 "that month first"
             )
+        rows = self._of_present(rows, month)
         days = np.unique(rows["day"].to_numpy())
         found = np.full((days.size, assets.size), np.nan)
         place = np.searchsorted(days, rows["day"].to_numpy()), np.searchsorted(assets, rows["asset_key"].to_numpy())
         found[place] = rows["ret"].to_numpy()
         return found
+
+    def _of_present(self, rows: pl.DataFrame, month: date) -> pl.DataFrame:
+        """``rows`` without those of companies that had their code before the one that has it at the close of ``month``."""
+        if self._reused.is_empty():
+            return rows
+        ends = self._bars.filter(pl.col("month") == month).select("month", pl.col("day").max().alias("last_day"))
+        since = present_since(self._reused, ends, self._months - 1).select("asset_key", "since")
+        joined = rows.join(since, on="asset_key", how="left", maintain_order="left")
+        return joined.filter(pl.col("since").is_null() | (pl.col("day") >= pl.col("since"))).drop("since")
 
     def notices(self) -> tuple[str, ...]:
         """Which months had no published weights."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -58,6 +59,7 @@ from rotation_pipeline.backtest.stock_level.targets import (
 )
 from rotation_pipeline.market.calendar import add_months
 from rotation_pipeline.market.conventions import Floats
+from rotation_pipeline.market.reused_codes import handed_over, rows_before
 from rotation_pipeline.market.schema import Table
 
 _SPLIT = ("weights", "exposures", "snapshot", "daily_bars", "dividends", "listings", "trading_days")
@@ -88,7 +90,7 @@ class StockInputs:
     every member at the month's last close."""
     history: pl.DataFrame | None = None
     """For index_enhanced only: rows of raw.daily_bars (month, asset_key, day, close, prev_close) of ``risk_months`` months before
-    the first."""
+    the first; ``listings`` of these months are read then, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,9 @@ def run_stock_level(
     books = books_of(options)
     split = {name: _by_month(getattr(inputs, name)) for name in _SPLIT}
     against = (
-        Against(inputs.index, inputs.history, options.enhanced) if "index_enhanced" in options.portfolios else None
+        Against(inputs.index, inputs.history, inputs.listings, options.enhanced)
+        if "index_enhanced" in options.portfolios
+        else None
     )
     relaxed: dict[BookName, list[dict[str, float]]] = {}
     daily, orders, positions, lots = TableRows(), TableRows(), TableRows(), TableRows()
@@ -202,12 +206,17 @@ def _month_data(split: Mapping[str, Mapping[date, pl.DataFrame]], month: date) -
     bars = _need(split, "daily_bars", "raw.daily_bars", month)
     old = _need(split, "daily_bars", "raw.daily_bars", before)
     dividends = split["dividends"].get(month)
+    listings = _need(split, "listings", "raw.listings", month)
+    # what is held or ordered was chosen before the month: where its code then goes to another company, no row of that one
+    # counts, and the one chosen is listed no more
+    known = [rows for when, rows in split["listings"].items() if when in (before, month)]
+    later = handed_over(pl.concat(known), month, cast("date", earlier))
     data = MonthData(
         days=tuple(days),
-        last_day=earlier,  # pyright: ignore[reportArgumentType]  # the month has sessions
-        bars=bars.sort("asset_key", "day"),
-        dividends=dividends if dividends is not None else _no_rows(split["dividends"]),
-        listings=_need(split, "listings", "raw.listings", month),
+        last_day=cast("date", earlier),  # the month has sessions
+        bars=rows_before(bars, later, "day").sort("asset_key", "day"),
+        dividends=_no_rows(split["dividends"]) if dividends is None else rows_before(dividends, later, "ex_day"),
+        listings=listings.join(later, on="asset_key", how="anti", maintain_order="left"),
     )
     closes = old.sort("asset_key", "day").group_by("asset_key", maintain_order=True).agg(pl.col("close").last())
     return data, closes

@@ -16,7 +16,7 @@ from rotation_pipeline.market.calendar import month_last_day, session_array, ses
 from rotation_pipeline.market.conventions import limit_prices, limit_rates
 from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.sanity.findings import FINDING_SCHEMA, HIT_SCHEMA, ROW, absences, hits, number
-from rotation_pipeline.market.sanity.windows import previous, windows
+from rotation_pipeline.market.sanity.windows import another_company, previous, windows, with_listing
 from rotation_pipeline.market.schema import Table
 
 PRICE_EPSILON = 1e-6
@@ -93,15 +93,11 @@ def neighbour_hits(
 
 
 def _with_limits(frame: pl.DataFrame, listings: pl.DataFrame | None) -> pl.DataFrame:
-    """Add the day's price limits, by the listings known in the month that looks; an unknown listing counts as seasoned.
+    """Add ``listed_on`` (:func:`with_listing`) and the day's price limits; an unknown listing counts as seasoned.
 
     The first day has none: its previous close is an issue price or, after a merger, no price at all.
     """
-    if listings is None:
-        frame = frame.with_columns(pl.lit(None, dtype=pl.Date).alias("listed_on"))
-    else:
-        known = listings.group_by(pl.col("month").alias("judged"), "asset_key").agg(pl.col("listed_on").min())
-        frame = frame.join(known, on=["judged", "asset_key"], how="left", maintain_order="left")
+    frame = with_listing(frame, listings)
     day = frame["day"].to_numpy().astype("datetime64[D]")
     listed = frame["listed_on"].to_numpy().astype("datetime64[D]")
     # a null flag or an unknown board is a hit of its own; here it must only not break the look-up
@@ -114,7 +110,7 @@ def _with_limits(frame: pl.DataFrame, listings: pl.DataFrame | None) -> pl.DataF
     first = listed == day
     return frame.with_columns(
         pl.Series("_lowest", np.where(first, -np.inf, lowest)), pl.Series("_highest", np.where(first, np.inf, highest))
-    ).drop("listed_on")
+    )
 
 
 def _with_previous_session(frame: pl.DataFrame) -> pl.DataFrame:
@@ -137,7 +133,10 @@ def _judge(window: pl.DataFrame, options: SanityOptions) -> pl.DataFrame:
         previous("adj_factor").alias("_factor"),
         (pl.col("close") / pl.col("prev_close") - 1).alias("_stated"),
         (pl.col("close") * pl.col("adj_factor") / (previous("close") * previous("adj_factor")) - 1).alias("_adjusted"),
-    ).with_columns((pl.col("_day") == pl.col("_session_before")).alias("_adjacent"))
+    ).with_columns(
+        # a row before the listing is another company's of the same code: nothing is compared with it
+        ((pl.col("_day") == pl.col("_session_before")) & ~another_company("_day")).alias("_adjacent")
+    )
     resumed = (pl.col("_suspended") | ~pl.col("_adjacent")).fill_null(value=False)
     beyond = (pl.col("close") < pl.col("_lowest") - PRICE_EPSILON) | (
         pl.col("close") > pl.col("_highest") + PRICE_EPSILON
@@ -188,9 +187,8 @@ def unlisted_hits(frame: pl.DataFrame, listings: pl.DataFrame | None) -> pl.Data
     """Rows of a security on a day outside its listing; a warning, since the listing may be what is wrong."""
     if listings is None:
         return HIT_SCHEMA.to_frame()
-    known = listings.select("month", "asset_key", "listed_on", "delisted_on").unique(
-        ["month", "asset_key"], keep="first"
-    )
+    spells = listings.select("month", "asset_key", "listed_on", "delisted_on")
+    known = spells.unique(["month", "asset_key"], keep="first")
     joined = frame.join(known, on=["month", "asset_key"], how="left", maintain_order="left")
     outside = (
         pl.col("listed_on").is_null() | (pl.col("day") < pl.col("listed_on")) | (pl.col("day") >= pl.col("delisted_on"))
@@ -199,7 +197,10 @@ def unlisted_hits(frame: pl.DataFrame, listings: pl.DataFrame | None) -> pl.Data
         "not listed that day (listed on {}, delisted on {})",
         pl.col("listed_on").cast(pl.String).fill_null("unknown"), pl.col("delisted_on").cast(pl.String).fill_null("open"),
     )  # fmt: skip
-    first = joined.filter(outside.fill_null(value=False)).sort("month", "asset_key", "day", ROW).unique(
+    odd = joined.filter(outside.fill_null(value=False))
+    other = odd.drop("listed_on", "delisted_on").join(spells, on=["month", "asset_key"])  # two companies of one code
+    odd = odd.join(other.filter(~outside.fill_null(value=False)), on=ROW, how="anti")
+    first = odd.sort("month", "asset_key", "day", ROW).unique(
         ["month", "asset_key"], keep="first", maintain_order=True
     )  # fmt: skip
     return hits(first, "7_not_listed", "warning", pl.lit(value=True), detail)

@@ -106,7 +106,9 @@ def _market_rules(
         if context.bars is not None:
             close = bars.locally_sound(context.bars, options)
             window = _with_earlier(table, clean, context.earlier)
-            found.append(valuation.share_count_hits(window, months, close, context.dividends, options))
+            found.append(
+                valuation.share_count_hits(window, months, close, context.dividends, context.listings, options)
+            )
         return pl.concat(found), nothing
     if table.name == "daily_bars":
         window = _with_earlier(table, clean, context.earlier)

@@ -9,7 +9,7 @@ import polars as pl
 
 from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.sanity.findings import HIT_SCHEMA, hits, number
-from rotation_pipeline.market.sanity.windows import previous, windows
+from rotation_pipeline.market.sanity.windows import another_company, previous, windows, with_listing
 
 ROUNDING = 1e-6
 """Rounding of a share count made from a market value of 7 digits: a placement of exactly 20 % is not beyond 20 %."""
@@ -29,13 +29,15 @@ def share_count_hits(
     months: Sequence[date],
     bars: pl.DataFrame,
     dividends: pl.DataFrame | None,
+    listings: pl.DataFrame | None,
     options: SanityOptions,
 ) -> pl.DataFrame:
     """Jumps of the share count that no bonus explains (warnings), and the rows of those that were undone (quarantined).
 
     ``frame``: rows of ``months`` and of the lookback before, one per key, ``_row`` null on the latter. ``bars``: close by
-    asset_key and day, sound rows only. ``dividends``: asset_key, ex_day, shares_per_share. An undoing after a month's
-    last day is not seen from that month: its rows are let in with a warning.
+    asset_key and day, sound rows only. ``dividends``: asset_key, ex_day, shares_per_share. ``listings``: month, asset_key,
+    listed_on: shares of one company are not those of another one of the same code. An undoing after a month's last day is
+    not seen from that month: its rows are let in with a warning.
     """
     if frame.is_empty():
         return HIT_SCHEMA.to_frame()
@@ -51,8 +53,11 @@ def share_count_hits(
     counted = _with_bonus(counted, dividends)
     found: list[pl.DataFrame] = []
     for _, window in windows(counted, "day", months, options.lookback_days):
-        # a bonus counts from the second row of the window on: the first has nothing to be compared with
-        first = previous("_shares").is_null()
+        # a bonus counts from a company's second row of the window on: the first has nothing to be compared with
+        window = with_listing(window, listings).with_columns(previous("day").alias("_day"))
+        began = pl.when(pl.col("day") >= pl.col("listed_on")).then("listed_on")  # null before the listing
+        window = window.with_columns(another_company("_day").alias("_another"), began.alias("_company"))
+        first = previous("_shares").is_null() | pl.col("_another")
         judged = (
             window.with_columns(pl.when(first).then(0.0).otherwise(pl.col("_bonus")).alias("_bonus"))
             .with_columns(
@@ -60,7 +65,8 @@ def share_count_hits(
             )
             .with_columns((pl.col("_shares") / pl.col("_scale")).alias("_level"))
         )
-        judged = judged.with_columns(previous("_level").alias("_former")).with_columns(
+        former = pl.when(~pl.col("_another")).then(previous("_level"))
+        judged = judged.with_columns(former.alias("_former")).with_columns(
             (pl.col("_level") / pl.col("_former")).alias("_ratio")
         )
         judged = _with_glitches(judged, options).filter(pl.col("own"))
@@ -104,14 +110,15 @@ def _with_glitches(window: pl.DataFrame, options: SanityOptions) -> pl.DataFrame
     """Add ``_glitch``: the row lies between a jump and the return of the count before it; and that jump's ratio."""
     window = window.with_row_index("_at")
     starts = window.filter(_jumps(options)).select(
-        "judged", "asset_key", pl.col("_at").alias("_start"), pl.col("day").alias("_since"),
+        "judged", "asset_key", "_company", pl.col("_at").alias("_start"), pl.col("day").alias("_since"),
         pl.col("_former").alias("_target"), pl.col("_ratio").alias("_glitch_ratio"),
     )  # fmt: skip
     if starts.is_empty():
         return window.with_columns(
             pl.lit(value=False).alias("_glitch"), pl.lit(None, dtype=pl.Float64).alias("_glitch_ratio")
         )
-    ahead = starts.join(window.select("judged", "asset_key", "_at", "day", "_level"), on=["judged", "asset_key"])
+    near = window.select("judged", "asset_key", "_company", "_at", "day", "_level")
+    ahead = starts.join(near, on=["judged", "asset_key", "_company"], nulls_equal=True)
     ahead = ahead.filter(
         (pl.col("_at") > pl.col("_start"))
         & (pl.col("day") <= pl.col("_since") + timedelta(days=options.share_count_return_days))

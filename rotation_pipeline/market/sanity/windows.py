@@ -45,3 +45,28 @@ def previous(name: str, steps: int = 1) -> pl.Expr:
         pl.col("judged") == pl.col("judged").shift(steps)
     )
     return pl.when(same).then(pl.col(name).shift(steps))
+
+
+def with_listing(window: pl.DataFrame, listings: pl.DataFrame | None) -> pl.DataFrame:
+    """Add ``listed_on`` of the company each row is of, as known in the month that looks; null where unknown.
+
+    Where a code was given to another company in that month, days from the later listing on are the later company's.
+    """
+    if listings is None:
+        return window.with_columns(pl.lit(None, dtype=pl.Date).alias("listed_on"))
+    known = listings.group_by(pl.col("month").alias("judged"), "asset_key").agg(
+        pl.col("listed_on").min().alias("_earlier"), pl.col("listed_on").max()
+    )
+    window = window.join(known, on=["judged", "asset_key"], how="left", maintain_order="left")
+    begun = pl.col("listed_on") <= pl.col("day")
+    return window.with_columns(pl.when(begun).then("listed_on").otherwise("_earlier").alias("listed_on")).drop(
+        "_earlier"
+    )
+
+
+def another_company(before: str) -> pl.Expr:
+    """The row is the first of a company listed after the day of the row before it, in the column ``before``.
+
+    Needs ``day`` and ``listed_on``, as known in the month that looks; false where either is unknown.
+    """
+    return pl.col("listed_on").is_between(pl.col(before), pl.col("day"), closed="right").fill_null(value=False)
