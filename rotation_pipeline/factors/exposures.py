@@ -147,7 +147,9 @@ def _sections(
         rows.select("month", "asset_key").cast({"asset_key": raw["asset_key"].dtype})
     ):
         raise BadInput("raw factors and intermediate.universe hold different members; compute both from one universe")
-    values = [floats(raw, name) for name in RAW_FACTOR_NAMES]
+    values = np.empty((len(RAW_FACTOR_NAMES), raw.height))
+    for row, name in zip(values, RAW_FACTOR_NAMES, strict=True):
+        floats(raw, name, row)
     size = logarithm(snapshot_of(rows, snapshot, ("total_market_value",))["total_market_value"])
     names = sorted(rows["industry"].drop_nulls().unique().to_list())
     # numbered over all months asked for: only the grouping matters, and sums run inside a group in row order
@@ -163,7 +165,7 @@ def _sections(
         part = slice(int(low), int(high))
         section = _CrossSection(
             columns["asset_key"][part].astype(np.int32), columns["in_estimation"][part].astype(np.bool_),
-            columns["in_tradable"][part].astype(np.bool_), np.stack([column[part] for column in values]),
+            columns["in_tradable"][part].astype(np.bool_), values[:, part],
             np.ascontiguousarray(codes[part], dtype=np.int64), np.ascontiguousarray(size[part]),
         )  # fmt: skip
         count = int(np.count_nonzero(section.estimation))

@@ -16,6 +16,9 @@ from rotation_pipeline.factors.statistics import Floats
 
 Days = NDArray[np.datetime64]
 Int32s = NDArray[np.int32]
+Bits = NDArray[np.uint8]
+_ALL_KNOWN: Bits = np.empty(0, np.uint8)
+_ALL_KNOWN.flags.writeable = False  # as Arrow's are: one version of each function is compiled
 
 
 def as_days(days: Sequence[date] | NDArray[np.datetime64]) -> Days:
@@ -45,11 +48,37 @@ def require_sorted(frame: pl.DataFrame, table: str, keys: Sequence[str]) -> None
         )
 
 
-def floats(frame: pl.DataFrame, name: str) -> Floats:
-    """A column as float64 with NaN for null and for infinities."""
-    values = frame[name].cast(pl.Float64).to_numpy(writable=True)
-    values[np.isinf(values)] = np.nan
-    return values
+@njit(cache=True)
+def is_known(valid: Bits, at: int) -> bool:
+    """Bit ``at`` of an Arrow validity bitmap; an empty one says that all are known."""
+    return not valid.size or (valid[at >> 3] >> (at & 7)) & 1 == 1
+
+
+@njit(cache=True)
+def take(values: Floats, valid: Bits, shift: int, out: Floats) -> None:
+    """Numbers to ``out``; unknown or infinite ones as NaN. ``shift``: bit of the bitmap that is the first number's."""
+    for i in range(values.size):
+        out[i] = values[i] if abs(values[i]) < np.inf and is_known(valid, shift + i) else np.nan
+
+
+def lying(column: Any, kind: Any) -> tuple[NDArray[Any], Bits, int]:
+    """An Arrow array's numbers, of a NumPy type, and validity bitmap where they lie (empty if all are known), and the bit of
+    the bitmap that is the first number's."""
+    valid, values = column.buffers()
+    numbers = np.frombuffer(values, kind)[column.offset : column.offset + len(column)]
+    return numbers, np.frombuffer(valid, np.uint8) if column.null_count else _ALL_KNOWN, column.offset
+
+
+def floats(frame: pl.DataFrame, name: str, out: Floats | None = None) -> Floats:
+    """A column as float64 with NaN for null and for infinities; into ``out``, shape (rows,), if it is given."""
+    column, done = frame[name].cast(pl.Float64), 0
+    out = np.empty(column.len()) if out is None else out
+    for (
+        chunk
+    ) in column.get_chunks():  # from where they lie: one array of all would be memory touched for the first time
+        take(*lying(chunk.to_arrow(), np.float64), out[done : done + chunk.len()])
+        done += chunk.len()
+    return out
 
 
 def _rises(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:

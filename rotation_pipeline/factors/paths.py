@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +12,8 @@ import polars as pl
 from numba import njit
 
 from rotation_pipeline.factors.errors import BadInput, MissingInput
-from rotation_pipeline.factors.inputs import Days, Int32s, as_days, require_columns, require_sorted
+from rotation_pipeline.factors.inputs import Bits, Days, Int32s, as_days, is_known, require_columns, require_sorted
+from rotation_pipeline.factors.pieces import buffers, numbers
 from rotation_pipeline.factors.ranks import Ints, Order, places, rising_orders
 from rotation_pipeline.factors.statistics import Flags, Floats
 
@@ -23,67 +23,73 @@ HELD_COLUMNS: tuple[str, ...] = ("day", "asset_key", "ret")
 
 @njit(cache=True)
 def _survey(
-    key: Int32s, day: Int32s, ret: Floats, first: int, month_of: Ints, seen: Flags, members: Ints
-) -> tuple[int, int]:
-    """Look at every row of the months wanted once: first row out of order or twice, first with a wrong return, −1 for none.
+    key: Int32s, day: Int32s, ret: Floats, known: Bits, bit: int, first: int, month_of: Ints, seen: Flags, members: Ints,
+    last: Ints,
+) -> tuple[bool, bool]:  # fmt: skip
+    """Look at every row of the months wanted once: whether one is out of order or twice, whether one has a wrong return.
 
     Args:
-        key, day, ret: the table's rows; ``first`` is the lowest day.
+        key, day, ret: some of the table's rows; ``first`` is the lowest day. known, bit: which returns are known, as
+            :func:`~rotation_pipeline.factors.inputs.lying` says it.
         month_of: number of the month of each day from ``first`` on, −1 if it is not wanted, shape (calendar,).
         seen: filled with the days that have a row, shape (calendar,). members: filled with securities by month.
+        last: key and day of the last row that was wanted, −1 for none; moved on.
     """
-    last, unsorted, wrong = -1, -1, -1
+    unsorted, wrong, before, then = False, False, last[0], last[1]
     for row in range(key.size):
         at = day[row] - first
         m = month_of[at]
         if m < 0:
             continue
-        fresh = last < 0 or key[row] != key[last]
-        if last >= 0 and unsorted < 0 and (key[row] < key[last] or (not fresh and day[row] <= day[last])):
-            unsorted = row
-        if wrong < 0 and (ret[row] < -1.0 or np.isinf(ret[row])):
-            wrong = row
-        if fresh or month_of[day[last] - first] != m:
+        fresh = key[row] != before
+        if key[row] < before or (not fresh and day[row] <= then):
+            unsorted = True
+        if (ret[row] < -1.0 or np.isinf(ret[row])) and is_known(known, bit + row):
+            wrong = True
+        if fresh or month_of[then - first] != m:
             members[m] += 1
         seen[at] = True
-        last = row
+        before, then = key[row], day[row]
+    last[0], last[1] = before, then
     return unsorted, wrong
+
+
+_KEY, _MONTH, _AT, _DAY = range(4)
 
 
 @njit(cache=True)
 def _growth(
-    key: Int32s, day: Int32s, ret: Floats, first: int, month_of: Ints, place_of: Ints, days: Ints, asset_start: Ints, start: Ints,
-    keys: Int32s, out: Floats,
+    key: Int32s, day: Int32s, ret: Floats, known: Bits, bit: int, first: int, month_of: Ints, place_of: Ints, days: Ints,
+    asset_start: Ints, start: Ints, filled: Ints, path: Ints, reached: Floats, keys: Int32s, out: Floats,
 ) -> None:  # fmt: skip
     """Value paths of every (security, month) from daily returns; a day without a return leaves the value as it is.
 
     Args:
-        key, day, ret, first, month_of: as in :func:`_survey`, in order. place_of: number of each day inside its month.
-        days: days of each month. asset_start, start: where each month's securities begin in ``keys`` and its paths in
-            ``out``; both are filled.
+        key, day, ret, known, bit, first, month_of: as in :func:`_survey`, in order. place_of: number of each day inside its
+            month. days: days of each month, and 0 for a last, empty one.
+        asset_start, start: where each month's securities begin in ``keys`` and its paths in ``out``; both are filled.
+        filled: paths begun by month; moved on. path: the one that was reached: its security, its month (the last, empty one at
+            the beginning), where it begins, days filled; reached: its value, shape (1,); both moved on.
     """
-    filled = np.zeros(days.size, np.int64)
-    row = 0
-    while row < key.size:
-        m, wanted = month_of[day[row] - first], key[row]
+    wanted, month, at, d, value = path[_KEY], path[_MONTH], path[_AT], path[_DAY], reached[0]
+    for row in range(key.size):
+        m = month_of[day[row] - first]
         if m < 0:
-            row += 1
             continue
-        keys[asset_start[m] + filled[m]] = wanted
-        at = start[m] + filled[m] * days[m]
-        filled[m] += 1
-        value, d = 1.0, 0
-        while row < key.size and key[row] == wanted and month_of[day[row] - first] == m:
-            place = place_of[day[row] - first]
-            while d < place:
+        if key[row] != wanted or m != month:
+            while d < days[month]:
                 out[at + d] = value
                 d += 1
-            if not np.isnan(ret[row]):
-                value *= 1.0 + ret[row]
-            row += 1
-        while d < days[m]:
+            wanted, month, at, d, value = key[row], m, start[m] + filled[m] * days[m], 0, 1.0
+            keys[asset_start[m] + filled[m]] = wanted
+            filled[m] += 1
+        place = place_of[day[row] - first]
+        while d < place:
             out[at + d] = value
             d += 1
+        if is_known(known, bit + row) and not np.isnan(ret[row]):
+            value *= 1.0 + ret[row]
+    path[_KEY], path[_MONTH], path[_AT], path[_DAY], reached[0] = wanted, month, at, d, value
 
 
 @dataclass(frozen=True)
@@ -151,16 +157,20 @@ def month_paths(bars: pl.DataFrame | Paths, months: Iterable[date]) -> dict[date
     if not wanted:
         return {}
     rows = bars.select(pl.col("day"), pl.col("asset_key").cast(pl.Int32), pl.col("ret").cast(pl.Float64))
-    day = rows["day"].to_physical().to_numpy()
-    key, ret = rows["asset_key"].to_numpy(), rows["ret"].fill_null(math.nan).to_numpy()
-    first, last = (int(day.min()), int(day.max())) if day.size else (0, -1)
-    calendar = np.arange(first, last + 1).astype("datetime64[D]")
+    # piece by piece, where they lie: one array of all would be memory touched for the first time
+    parts = [
+        (numbers(part, "asset_key"), numbers(part, "day"), *buffers(part, "ret"))
+        for part in rows.to_arrow().to_batches()
+        if part.num_rows
+    ]
+    first = min((int(part[1].min()) for part in parts), default=0)
+    calendar = np.arange(first, max((int(part[1].max()) for part in parts), default=-1) + 1).astype("datetime64[D]")
     stamps, month = as_days(wanted), calendar.astype("datetime64[M]").astype("datetime64[D]")
     at = np.minimum(np.searchsorted(stamps, month), len(wanted) - 1)
     month_of = np.where(stamps[at] == month, at, -1)
-    seen, members = np.zeros(calendar.size, np.bool_), np.zeros(len(wanted), np.int64)
-    unsorted, wrong = _survey(key, day, ret, first, month_of, seen, members)
-    if unsorted >= 0 or wrong >= 0:
+    seen, members, last = np.zeros(calendar.size, np.bool_), np.zeros(len(wanted), np.int64), np.full(2, -1, np.int64)
+    found = [_survey(*part, first, month_of, seen, members, last) for part in parts]
+    if any(unsorted or wrong for unsorted, wrong in found):
         _refuse(rows, calendar, month_of >= 0, table)
     days = np.bincount(month_of[seen], minlength=len(wanted))
     if (days == 0).any():
@@ -169,7 +179,11 @@ def month_paths(bars: pl.DataFrame | Paths, months: Iterable[date]) -> dict[date
     place_of = np.cumsum(seen) - 1 - begin[np.maximum(month_of, 0)]
     asset_start, start = np.cumsum(members) - members, np.cumsum(members * days) - members * days
     keys, values = np.empty(int(members.sum()), np.int32), np.empty(int((members * days).sum()))
-    _growth(key, day, ret, first, month_of, place_of, days, asset_start, start, keys, values)
+    room, filled, reached = np.append(days, 0), np.zeros(len(wanted), np.int64), np.ones(1)
+    path = np.array([-1, len(wanted), 0, 0])
+    for part in parts:
+        _growth(*part, first, month_of, place_of, room, asset_start, start, filled, path, reached, keys, values)
+    values[path[_AT] + path[_DAY] : path[_AT] + room[path[_MONTH]]] = reached[0]  # the last path to its month's end
     return {
         stamp: MonthPaths(
             sessions[begin[m] : begin[m] + days[m]],

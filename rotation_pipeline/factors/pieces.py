@@ -17,14 +17,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rotation_pipeline.factors.errors import BadInput
-from rotation_pipeline.factors.inputs import require_columns
+from rotation_pipeline.factors.inputs import Bits, is_known, lying, require_columns, take
 from rotation_pipeline.factors.statistics import Floats
 
 TABLE = "intermediate.adjusted_bars"
 BARS = ("day", "asset_key", "adj_close", "ret", "is_suspended")
 """Columns every panel is made of."""
 Keys = NDArray[np.int32]
-Bits = NDArray[np.uint8]
 RecordBatch = Any
 """Arrow's; it comes without types."""
 Bars = pl.DataFrame | Iterable[pl.DataFrame | RecordBatch]
@@ -37,41 +36,23 @@ _KINDS: dict[str, tuple[Any, Any, Any]] = {
     "is_suspended": (pl.UInt8, pa.uint8(), np.uint8),
 }
 _FLOAT: tuple[Any, Any, Any] = (pl.Float64, pa.float64(), np.float64)
-_ALL_KNOWN: Bits = np.empty(0, np.uint8)
-_ALL_KNOWN.flags.writeable = False  # as Arrow's are: one version of each function is compiled
-
-
-@njit(cache=True)
-def _known(valid: Bits, at: int) -> bool:
-    """Bit ``at`` of an Arrow validity bitmap; an empty one says that all are known."""
-    return not valid.size or (valid[at >> 3] >> (at & 7)) & 1 == 1
-
-
-@njit(cache=True)
-def _take(values: Floats, valid: Bits, shift: int, out: Floats) -> None:
-    """Numbers to ``out``; unknown or infinite ones as NaN. ``shift``: bit of the bitmap that is the first number's."""
-    for i in range(values.size):
-        out[i] = values[i] if abs(values[i]) < np.inf and _known(valid, shift + i) else np.nan
 
 
 @njit(cache=True)
 def _own_days(suspended: Bits, valid: Bits, shift: int, out: Bits) -> None:
     """1 for own trading days with a price, else 0."""
     for i in range(suspended.size):
-        out[i] = not suspended[i] and _known(valid, shift + i)
+        out[i] = not suspended[i] and is_known(valid, shift + i)
 
 
-def _buffers(part: RecordBatch, name: str) -> tuple[NDArray[Any], Bits, int]:
+def buffers(part: RecordBatch, name: str) -> tuple[NDArray[Any], Bits, int]:
     """A column's numbers and validity bitmap where they lie, and the bit of the bitmap that is the first number's."""
-    column = part.column(name)
-    valid, values = column.buffers()
-    numbers = np.frombuffer(values, _KINDS.get(name, _FLOAT)[2])[column.offset : column.offset + len(column)]
-    return numbers, np.frombuffer(valid, np.uint8) if column.null_count else _ALL_KNOWN, column.offset
+    return lying(part.column(name), _KINDS.get(name, _FLOAT)[2])
 
 
-def _numbers(part: RecordBatch, name: str) -> NDArray[Any]:
+def numbers(part: RecordBatch, name: str) -> NDArray[Any]:
     """A column that is never null."""
-    values, valid, _ = _buffers(part, name)
+    values, valid, _ = buffers(part, name)
     if valid.size:
         count = part.column(name).null_count
         row = int(part.column(name).is_null().to_numpy(zero_copy_only=False).argmax())
@@ -138,11 +119,11 @@ class Block:
         """Rows of ``part`` there was room for, from its first on."""
         count = min(part.num_rows, _ROWS - self.rows)
         part, at = part.slice(0, count), slice(self.rows, self.rows + count)
-        self._day[at] = _numbers(part, "day")
-        self._key[at] = _numbers(part, "asset_key")
-        _own_days(_numbers(part, "is_suspended"), *_buffers(part, "adj_close")[1:], self._own[at])
+        self._day[at] = numbers(part, "day")
+        self._key[at] = numbers(part, "asset_key")
+        _own_days(numbers(part, "is_suspended"), *buffers(part, "adj_close")[1:], self._own[at])
         for name, column in self._columns.items():
-            _take(*_buffers(part, name), column[at])
+            take(*buffers(part, name), column[at])
         self.rows += count
         return count
 
@@ -169,7 +150,7 @@ def blocks(bars: Bars, names: Sequence[str], begin: date, end: date) -> Iterator
     for piece in (bars,) if isinstance(bars, pl.DataFrame) else bars:
         require_columns(piece, TABLE, names)
         for part in _batches(piece, names):
-            day = _numbers(part, "day")
+            day = numbers(part, "day")
             if day.size and (day.min() < low or day.max() > high):
                 part = part.filter(pa.array((day >= low) & (day <= high)))
             done = 0
