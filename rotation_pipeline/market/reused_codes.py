@@ -72,6 +72,14 @@ def handed_over(listings: pl.DataFrame, month: date, last_day: date) -> pl.DataF
     return pl.concat([between, begun.filter(pl.col("listed_on") >= month)]).sort("asset_key")
 
 
+def another_company(before: pl.Expr, listed_on: str = "listed_on") -> pl.Expr:
+    """The row is the first of a company listed after the day ``before`` of the row before it.
+
+    Needs ``day`` and the column ``listed_on``, as known in the month that looks; false where either is unknown.
+    """
+    return pl.col(listed_on).is_between(before, pl.col("day"), closed="right").fill_null(value=False)
+
+
 def rows_before(frame: pl.DataFrame, later: pl.DataFrame, dated: str) -> pl.DataFrame:
     """``frame``, its rows in order, without those of the companies ``later`` (``asset_key``, ``listed_on``, each code once).
 

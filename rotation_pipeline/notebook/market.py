@@ -16,7 +16,7 @@ import polars as pl
 
 from rotation_pipeline.market.calendar import months_between
 from rotation_pipeline.market.options import SanityOptions
-from rotation_pipeline.market.reused_codes import present_since, reused_codes
+from rotation_pipeline.market.reused_codes import another_company, present_since, reused_codes
 from rotation_pipeline.market.simulation import SimulationOptions
 from rotation_pipeline.notebook.frames import NotebookError, checked, months_of, plain
 from rotation_pipeline.sources.base import Source, SourceKind
@@ -171,7 +171,7 @@ def adjusted_bars(bars: pl.DataFrame, valuation: pl.DataFrame, listings: pl.Data
     def before(name: str) -> pl.Expr:
         return pl.col(name).shift(1).over("asset_key", order_by="day")
 
-    first = pl.col("listed_on").is_between(before("day"), pl.col("day"), closed="right").fill_null(value=False)
+    first = another_company(before("day"))
     change = pl.col("adj_close") / before("adj_close") - 1.0
     return rows.with_columns(pl.when(~pl.col("is_suspended") & ~first).then(change).alias("ret")).select(
         "month", "day", "asset_key", "close", "adj_close", "ret", "is_suspended", "is_st", "volume", "amount",

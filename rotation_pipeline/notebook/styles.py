@@ -38,18 +38,21 @@ def later_of(listings: pd.DataFrame | None, bars: pl.DataFrame) -> pl.DataFrame:
     Raises:
         NotebookError: a security trades and has no return though it has earlier rows, and no listing says why.
     """
+    later = pl.DataFrame(schema={"asset_key": pl.Int32, "listed_on": pl.Date})
     if listings is not None:
         kinds = {"month": "month", "asset_id": "asset", "listed_on": "day"}
-        return later_companies(read(listings, "listings", kinds))
-    known = pl.col("asset_key") == pl.col("asset_key").shift(1)
+        later = later_companies(read(listings, "listings", kinds))
+    company = by_company(bars, later)["asset_key"]
+    known = company == company.shift(1)
     broken = bars.filter(known & pl.col("ret").is_null() & ~pl.col("is_suspended")).head(1)
     if broken.height:
         raise NotebookError(
             f"bars: {asset_id(broken['asset_key'][0])} trades on {broken['day'][0]} and has no return though it has earlier rows. "
             "Its code may have been given to another company, and no window may reach from one into the other: pass listings "
-            "(month, asset_id, listed_on: the first trading day as known in the month), or fill in the return if it is one company"
+            "(month, asset_id, listed_on: the first trading day as known in the month) of the months of the bars, or fill in the "
+            "return if it is one company"
         )
-    return pl.DataFrame(schema={"asset_key": pl.Int32, "listed_on": pl.Date})
+    return later
 
 
 def _everybody(bars: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
@@ -104,8 +107,8 @@ def exposures(
         members, NaN for the others), ``in_coverage``, ``in_estimation``, ``in_tradable``.
 
     Raises:
-        NotebookError: a column is missing or of another kind; without ``listings``, a security that trades without a return
-            in the midst of its rows. TooFewNames, MissingInput, BadInput: see the messages.
+        NotebookError: a column is missing or of another kind; a security that trades without a return in the midst of its rows
+            though ``listings`` tell of no other company there. TooFewNames, MissingInput, BadInput: see the messages.
 
     >>> import rotation_pipeline as rp
     >>> market = rp.simulated_market("2012-06", "2013-01", n_stocks=30, n_members=30, n_spare=20)

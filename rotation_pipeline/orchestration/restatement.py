@@ -91,7 +91,9 @@ def asked_again(
 ) -> Answer:
     """A source that says what it says today: a vendor's months are downloaded once more, beside those kept.
 
-    Interrupted, the same call goes on; what was downloaded is kept until it is adopted, or for
+    Any other source says that anyway, and :func:`prepare` is called for its ``months``.
+
+    Interrupted, the same call to a vendor goes on; what was downloaded is kept until it is adopted, or for
     ``source.vendor.answer_days``: an older answer is thrown away and asked for anew, which ``warn`` hears. With
     ``accept`` it is refused instead (SourceError): what is asked for anew nobody has looked at yet.
     """

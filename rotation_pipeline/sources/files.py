@@ -101,7 +101,7 @@ class FilesSource:
         return digest.hexdigest()[:16]
 
     def _look(self, path: Path) -> SeenFile:
-        """The file as it was when this source first looked at it: its version and its rows are of one state."""
+        """The file as it was when this source first looked at it: version and rows are of that state, or it is refused."""
         if path not in self._seen:
             self._seen[path] = SeenFile.of(path)
         return self._seen[path]
@@ -138,8 +138,12 @@ class FilesSource:
     def fetch(self, table_name: str, first: date, last: date) -> pl.DataFrame:
         """Rows of a table dated in [first, last], or intervals that overlap it; see :class:`Source`."""
         table = self._table(table_name)
-        frame, checked = self._rows(table, (first, last))
-        rows = self._collect(table, frame)  # a date that could not be read is null and comes along
+        stage = self._stage(table) if self._is_large(table) else None
+        frame, checked = self._rows(table, (first, last), stage)
+        rows = self._collect(table, frame, stage)  # a date that could not be read is null and comes along
+        for path in self._files(table_name):
+            if path in self._seen:
+                self._seen[path].refuse_changed()
         for name in checked:
             wrong = rows.filter(pl.col(bad_value(name)).is_not_null())
             if wrong.height:
@@ -168,7 +172,7 @@ class FilesSource:
         for number, table in enumerate(waiting):
             size = sum(path.stat().st_size for path in self._files(table.name))
             listen(number, len(waiting), f"{table.name}: {size / 1e9:.1f} GB of CSV, parsed once and kept as Parquet")
-            self._stage(table, make=True)
+            self._make_stage(table)
         if waiting:
             listen(len(waiting), len(waiting), "done")
         return len(waiting)
@@ -230,27 +234,41 @@ class FilesSource:
             and sum(path.stat().st_size for path in files) >= self._large
         )  # fmt: skip
 
-    def _stage(self, table: Table, *, make: bool = False) -> Stage | None:
-        """What is kept of a large table as it is now, if anything is; ``make``: parse it for that."""
+    def _stage(self, table: Table) -> Stage | None:
+        """What is kept of a large table as it is now, if anything is."""
         assert self._stages is not None
-        if not make and not self._stages.has_of(table.name):
+        if not self._stages.has_of(table.name):
             return None
-        names, found = [column.name for column in table.columns[1:]], self._schema(table, self._open(table))
-        rules = repr({name: self._rule(table, name, found) for name in names})
+        return self._stages.find(table.name, self._reading(table), self._looked_at(table))
+
+    def _make_stage(self, table: Table) -> None:
+        """Parse a large table and keep it as it is now."""
+        assert self._stages is not None
+        reading, files = self._reading(table), self._looked_at(table)
+        rows, _ = self._scan(table, [column.name for column in table.columns[1:]])
+        try:
+            self._stages.make(table.name, reading, files, rows, DATED_BY[table.name])
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._unreadable(table, error) from error
+
+    def _reading(self, table: Table) -> str:
+        """What its columns are read as."""
+        found = self._schema(table, self._open(table))
+        columns = table.columns[1:]
+        return repr([(column.name, column.type, self._rule(table, column.name, found)) for column in columns])
+
+    def _looked_at(self, table: Table) -> list[SeenFile]:
+        """Its files, as they were and still are."""
         try:
             files = [self._look(path) for path in self._files(table.name)]
             for file in files:
                 file.refuse_changed()
-            if make:
-                rows, _ = self._scan(table, names)
-                return self._stages.make(table.name, rules, files, rows, DATED_BY[table.name])
-            return self._stages.find(table.name, rules, files)
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except OSError as error:
             raise self._unreadable(table, error) from error
+        return files
 
-    def _rows(self, table: Table, span: tuple[date, date]) -> tuple[pl.LazyFrame, list[str]]:
+    def _rows(self, table: Table, span: tuple[date, date], stage: Stage | None) -> tuple[pl.LazyFrame, list[str]]:
         """:meth:`_scan` of the rows of ``span``, from what is kept of a large table."""
-        stage = self._stage(table) if self._is_large(table) else None
         names = [column.name for column in table.columns[1:]]
         frame, checked = self._scan(table, names, span if stage is None else None)
         if stage is None:
@@ -293,11 +311,16 @@ class FilesSource:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._unreadable(table, error) from error
 
-    def _collect(self, table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
+    def _collect(self, table: Table, frame: pl.LazyFrame, stage: Stage | None = None) -> pl.DataFrame:
         try:
             # a piece at a time, rows in order: a file larger than the memory gives the days asked for
             return frame.collect(engine="streaming")
         except (pl.exceptions.PolarsError, OSError) as error:
+            if stage is not None:
+                raise SourceError(
+                    f"source files: {stage.place}, where the CSV of table {table.name} is kept as Parquet, can't be read; another "
+                    f"process may have deleted or replaced it. Run again, or delete the folder first: {error}"
+                ) from error
             raise self._unreadable(table, error) from error
 
     def _unreadable(self, table: Table, error: Exception) -> SourceError:

@@ -100,9 +100,8 @@ def _ingest_run(source: Source, months: list[date], fetched_at: datetime, option
         if source.serves(table.name):
             delivered[table.name] = _fetch(source, table, before if table.name in WITH_LOOKBACK else first, last)
     results: dict[str, SanityResult] = {}
-    listings = delivered.get("listings")
-    snapshots = None if listings is None else partitioned(_table("listings"), listings, months, every_spell=True)
-    for table in SOURCE_TABLES:
+    snapshots: pl.DataFrame | None = None
+    for table in sorted(SOURCE_TABLES, key=lambda table: table.name != "listings"):  # these first: others trust them
         if table.name in delivered:
             rows = delivered[table.name]
             context = SanityContext(
@@ -110,6 +109,8 @@ def _ingest_run(source: Source, months: list[date], fetched_at: datetime, option
             )  # fmt: skip
             results[table.name] = check_table(table, partitioned(table, rows, months), context)
             _refuse_empty(source, table, results[table.name])
+            if table.name == "listings":
+                snapshots = _spells(table, rows, results["listings"].accepted, months)
     accepted = {
         table.name: results[table.name].accepted if table.name in results else empty(table) for table in SOURCE_TABLES
     }
@@ -122,8 +123,15 @@ def empty(table: Table) -> pl.DataFrame:
     return pl.DataFrame(schema={stored_name(column): POLARS_TYPES[column.type] for column in table.columns})
 
 
-def _table(name: str) -> Table:
-    return next(table for table in SOURCE_TABLES if table.name == name)
+def _spells(table: Table, listings: pl.DataFrame, accepted: pl.DataFrame, months: Sequence[date]) -> pl.DataFrame:
+    """Listings that others are judged by: those accepted, and of companies whose code another one had by a month's end.
+
+    What contradicts, and is kept out, excuses nothing.
+    """
+    names = ["month", "asset_key", "listed_on", "delisted_on"]
+    every = partitioned(table, listings, months, every_spell=True).select(names)
+    ended = every.join(partitioned(table, listings, months), on=names, how="anti", nulls_equal=True)
+    return pl.concat([accepted.select(names), ended])
 
 
 def _fetch(source: Source, table: Table, first: date, last: date) -> pl.DataFrame:

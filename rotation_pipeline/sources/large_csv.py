@@ -2,7 +2,8 @@
 
 A stage is a folder ``TABLE-KEY``. Its key is made of the content of the CSV files and of all that decides what they are read as,
 so a changed file has another one. It is written under another name, flushed and renamed: a folder of that name is complete,
-whenever its writing was killed. It goes when another is made and its own files are gone, changed or read otherwise.
+whenever its writing was killed, for it is renamed once more before it is deleted. It goes when another is made and its own files
+are gone, changed or read otherwise.
 """
 
 from __future__ import annotations
@@ -73,21 +74,28 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A complete stage."""
+    """A stage that was complete when it was looked up."""
 
     place: Path
+    files: tuple[Path, ...]
+    """By year, those of rows without a date last."""
+
+    @classmethod
+    def at(cls, place: Path) -> Stage | None:
+        """That in the folder, if all that its manifest names is there in the size that was written."""
+        manifest = _manifest(place)
+        if manifest is None:
+            return None
+        sizes = {place / name: size for name, size in manifest["files"].items()}
+        try:
+            whole = all(path.stat().st_size == size for path, size in sizes.items())
+        except OSError:
+            return None
+        return cls(place, tuple(sizes)) if whole else None
 
     def rows(self, first: date, last: date) -> list[Path]:
-        """Its files of the years from ``first`` to ``last`` and of rows without a date."""
-        return [path for path in self.files() if (year := _year(path)) is None or first.year <= year <= last.year]
-
-    def files(self) -> list[Path]:
-        """All of them, by year, those of rows without a date last."""
-        return sorted(self.place.rglob("*.parquet"))
-
-    def whole(self) -> bool:
-        """Whether its files are those that were written, by name and size."""
-        return (self.place / _MANIFEST).is_file() and _manifest(self.place)["files"] == _sizes(self.place)
+        """Its files of the years from ``first`` to ``last`` and of rows without a date; one may be gone when it is read."""
+        return [path for path in self.files if (year := _year(path)) is None or first.year <= year <= last.year]
 
 
 def _year(path: Path) -> int | None:
@@ -107,10 +115,9 @@ class Stages:
 
     def find(self, table: str, reading: str, files: Sequence[SeenFile]) -> Stage | None:
         """The stage of these files read so, if there is a whole one."""
-        stage = Stage(self._place(table, reading, files))
-        return stage if stage.whole() else None
+        return Stage.at(self._place(table, reading, files))
 
-    def make(self, table: str, reading: str, files: Sequence[SeenFile], rows: pl.LazyFrame, dated: str) -> Stage:
+    def make(self, table: str, reading: str, files: Sequence[SeenFile], rows: pl.LazyFrame, dated: str) -> None:
         """Write ``rows``, all that the files hold, by the year of ``dated``, a piece at a time and in their order.
 
         Raises :class:`SourceError` where the disk is full, the folder can't be written or is held by another process, or a file
@@ -119,31 +126,34 @@ class Stages:
         place = self._place(table, reading, files)
         try:
             with self._alone():
-                if not Stage(place).whole():  # else another process made it a moment ago, and may be reading
-                    self._drop_outdated(table, files)
-                    shutil.rmtree(place, ignore_errors=True)
+                if Stage.at(place) is None:  # else another process made it a moment ago, and may be reading
+                    with self._writing():
+                        self._drop_outdated(table, files)
+                        self._drop(place)
                     self._write(place, files, rows, dated)
         except (pl.exceptions.PolarsError, OSError) as error:
             if _is_full(error):
                 raise self._full(table, files) from error
             raise
-        return Stage(place)
 
     def _write(self, place: Path, files: Sequence[SeenFile], rows: pl.LazyFrame, dated: str) -> None:
         making = self.folder / _MAKING
         try:
-            making.mkdir()
+            with self._writing():
+                making.mkdir()
             by_year = pl.PartitionBy(making, key={"year": pl.col(dated).dt.year()}, include_key=False)
-            rows.sink_parquet(by_year, compression="zstd", row_group_size=ROWS_TOGETHER)
+            with self._writing(beside_reading=True):
+                rows.sink_parquet(by_year, compression="zstd", row_group_size=ROWS_TOGETHER)
             for file in files:
                 file.refuse_changed()
             csv = {str(file.path.resolve()): [file.size, file.changed] for file in files}
-            (making / _MANIFEST).write_text(json.dumps({"csv": csv, "files": _sizes(making)}), encoding="utf-8")
-            for path in sorted(making.rglob("*")):
-                if path.is_file():
-                    with path.open("rb+") as handle:
-                        os.fsync(handle.fileno())
-            making.rename(place)
+            with self._writing():
+                (making / _MANIFEST).write_text(json.dumps({"csv": csv, "files": _sizes(making)}), encoding="utf-8")
+                for path in sorted(making.rglob("*")):
+                    if path.is_file():
+                        with path.open("rb+") as handle:
+                            os.fsync(handle.fileno())
+                making.rename(place)
         finally:
             shutil.rmtree(making, ignore_errors=True)
 
@@ -158,23 +168,38 @@ class Stages:
     @contextmanager
     def _alone(self) -> Generator[None]:
         """One process writes in the folder; what one that was killed left half done goes."""
+        with ExitStack() as held:
+            try:
+                with self._writing():
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(locked(self.folder / _LOCK))
+            except BlockingIOError as error:
+                who = holder(self.folder / _LOCK)
+                raise SourceError(
+                    f"source files: {who} writes into {self.folder}; run again when it has ended"
+                ) from error
+            shutil.rmtree(self.folder / _MAKING, ignore_errors=True)
+            yield
+
+    @contextmanager
+    def _writing(self, *, beside_reading: bool = False) -> Generator[None]:
+        """Say of an error that the folder can't be written; ``beside_reading``: of one that names what is written, alone."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            held = ExitStack()
-            held.enter_context(locked(self.folder / _LOCK))
-        except BlockingIOError as error:
-            who = holder(self.folder / _LOCK)
-            raise SourceError(f"source files: {who} writes into {self.folder}; run again when it has ended") from error
+            yield
+        except BlockingIOError:
+            raise
         except OSError as error:
-            if _is_full(error):
+            if _is_full(error) or (beside_reading and _MAKING not in str(error)):
                 raise
             raise SourceError(
                 f"source files: large CSV files are kept as Parquet in {self.folder}, which can't be written ({error}); set "
                 "source.cache to a folder that can"
             ) from error
-        with held:
-            shutil.rmtree(self.folder / _MAKING, ignore_errors=True)
-            yield
+
+    def _drop(self, place: Path) -> None:
+        """Remove a stage, if it is there; never in part under its name, for others read without a lock."""
+        if place.exists():
+            shutil.rmtree(place.rename(self.folder / _MAKING))
 
     def _drop_outdated(self, table: str, files: Sequence[SeenFile]) -> None:
         """Remove stages whose files are gone or changed, and of ``files`` those of other content or read otherwise."""
@@ -182,10 +207,13 @@ class Stages:
         for place in sorted(self.folder.iterdir()):
             if not _NAME.match(place.name):
                 continue
-            csv = _manifest(place)["csv"]
+            manifest = _manifest(place)
+            if manifest is None:
+                continue
+            csv = manifest["csv"]
             replaced = place.name.startswith(f"{table}-") and set(csv) == mine
             if replaced or any(_state(Path(name)) != tuple(state) for name, state in csv.items()):
-                shutil.rmtree(place)
+                self._drop(place)
 
     def _full(self, table: str, files: Sequence[SeenFile]) -> SourceError:
         size = sum(file.size for file in files)
@@ -206,10 +234,10 @@ def _sizes(place: Path) -> dict[str, int]:
     return {path.relative_to(place).as_posix(): path.stat().st_size for path in sorted(place.rglob("*.parquet"))}
 
 
-def _manifest(place: Path) -> dict[str, dict[str, Any]]:
-    """``csv``: size and time of last change of the files it was made of; ``files``: sizes of its own. Empty if it has none."""
+def _manifest(place: Path) -> dict[str, dict[str, Any]] | None:
+    """``csv``: size and time of last change of the files it was made of; ``files``: sizes of its own. None if it can't be read."""
     try:
         found = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
         return {"csv": dict(found["csv"]), "files": dict(found["files"])}
     except (OSError, ValueError, KeyError, TypeError):
-        return {"csv": {}, "files": {}}
+        return None

@@ -15,6 +15,7 @@ from typing import Literal
 import polars as pl
 
 from rotation_pipeline.market.identifiers import with_asset_id
+from rotation_pipeline.market.reused_codes import another_company
 from rotation_pipeline.market.schema import Table
 from rotation_pipeline.market.tables import SOURCE_TABLES
 from rotation_pipeline.sources.options import ReconcileOptions
@@ -281,12 +282,14 @@ def _key(table: Table) -> list[str]:
 
 
 def _listed(a: Mapping[str, pl.DataFrame], b: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Latest ``listed_on`` of each code as known in each month, by either source: both are measured alike."""
-    found = [frames["listings"].select("month", "asset_key", "listed_on") for frames in (a, b) if "listings" in frames]
+    """Latest ``listed_on`` of each code as known in each month, by each source: both are measured by both."""
+    code = ["month", "asset_key"]
+    found = [
+        frames["listings"].group_by(code).agg(pl.col("listed_on").max()) for frames in (a, b) if "listings" in frames
+    ]
     schema = {"month": pl.Date, "asset_key": pl.Int32, "listed_on": pl.Date}
-    return (
-        pl.concat([pl.DataFrame(schema=schema), *found]).group_by("month", "asset_key").agg(pl.col("listed_on").max())
-    )
+    days = pl.concat([pl.DataFrame(schema=schema), *found]).group_by(code)
+    return days.agg(pl.col("listed_on").min().alias("one_says"), pl.col("listed_on").max().alias("other_says"))
 
 
 def _ready(table: Table, frame: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
@@ -302,11 +305,11 @@ def _ready(table: Table, frame: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFr
     rows = rows.sort("asset_key", "day").join(listed, on=["month", "asset_key"], how="left", maintain_order="left")
     change = adjusted / adjusted.shift(1).over("asset_key") - 1.0
     before = pl.col("day").shift(1).over("asset_key")
-    first = pl.col("listed_on").is_between(before, pl.col("day"), closed="right").fill_null(value=False)
+    first = another_company(before, "one_says") | another_company(before, "other_says")
     return rows.with_columns(
         pl.when(traded & ~first).then(change).alias("return"),
         pl.col("close").shift(1).over("asset_key").alias("last_close"),
-    ).drop("listed_on")
+    ).drop("one_says", "other_says")
 
 
 def _named_keys(table: Table, rows: pl.DataFrame) -> pl.DataFrame:

@@ -148,8 +148,11 @@ def inputs(published: bool = True) -> StockInputs:
         )
         for back in (2, 1)
     ]
+    known = base.listings.filter(pl.col("month") == world.STORED[0])
+    listed = [known.with_columns(month=pl.lit(add_months(world.STORED[0], -back))) for back in (2, 1)]
     frames = {name: getattr(base, name) for name in StockInputs.__slots__}
-    return StockInputs(**{**frames, "index": index, "history": pl.concat([*earlier, bars])})
+    made = {"index": index, "history": pl.concat([*earlier, bars]), "listings": pl.concat([*listed, base.listings])}
+    return StockInputs(**{**frames, **made})
 
 
 def run(months: list[date], stored: Stored | None = None, **changes: object) -> StockResult:

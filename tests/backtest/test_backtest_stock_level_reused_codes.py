@@ -12,6 +12,7 @@ import pytest
 import stock_level_world as world
 from polars.testing import assert_frame_equal
 
+from rotation_pipeline.allocation.frames import MissingMonthError
 from rotation_pipeline.backtest.stock_level import engine
 from rotation_pipeline.backtest.stock_level.against import Against
 from rotation_pipeline.backtest.stock_level.engine import StockInputs, StockResult, run_stock_level
@@ -28,12 +29,13 @@ OPTIONS = replace(world.OPTIONS, portfolios=("long_only", "long_short", "index_t
 FRAMES = ("exposures", "snapshot", "daily_bars", "dividends", "listings")
 TABLES = ("daily", "orders", "positions", "lots")
 CASES = [
-    (date(2023, 8, 9), date(2023, 9, 13), True),  # months and sessions with neither between them
-    (date(2023, 8, 9), date(2023, 8, 17), True),  # both in one month
-    (date(2023, 8, 17), date(2023, 8, 17), True),  # on one day
-    (date(2023, 9, 1), date(2023, 9, 1), True),  # one after the other, between two months
-    (date(2023, 9, 29), date(2023, 9, 30), True),  # between the last session of a month and the next one
-    (date(2023, 8, 29), date(2023, 9, 5), False),  # nothing but the listing of the second says that the first has ended
+    (date(2023, 8, 9), date(2023, 9, 13), True, None),  # months and sessions with neither between them
+    (date(2023, 8, 9), date(2023, 8, 17), True, None),  # both in one month
+    (date(2023, 8, 17), date(2023, 8, 17), True, None),  # on one day
+    (date(2023, 8, 17), date(2023, 8, 24), True, date(2023, 8, 9)),  # so, and a bar of the first is lost
+    (date(2023, 9, 1), date(2023, 9, 1), True, None),  # one after the other, between two months
+    (date(2023, 9, 29), date(2023, 9, 30), True, None),  # between the last session of a month and the next one
+    (date(2023, 8, 29), date(2023, 9, 5), False, None),  # only the listing of the second tells of the end
 ]
 
 
@@ -110,11 +112,13 @@ def renamed_rows(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("score", [3.0, -3.0])  # held, and owed by the long-short book
-@pytest.mark.parametrize(("gone", "back", "said"), CASES)
+@pytest.mark.parametrize(("gone", "back", "said", "lost"), CASES)
 def test_a_second_company_of_the_code_is_as_one_of_another_code(
-    gone: date, back: date, said: bool, score: float, monkeypatch: pytest.MonkeyPatch
+    gone: date, back: date, said: bool, lost: date | None, score: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two = apart(gone, back, said, score)
+    absent = (pl.col("asset_key") == FIRST) & pl.col("day").eq_missing(pl.lit(lost, dtype=pl.Date))
+    two = replace(two, daily_bars=two.daily_bars.filter(~absent))
     one = one_code(two)
     expected, found = run(two), run(one)
     same(found, expected)
@@ -148,6 +152,13 @@ def test_a_second_company_of_the_code_is_as_one_of_another_code(
     assert run(one).daily.equals(found.daily) == ended_before, "else nothing is tested"
 
 
+def test_what_says_that_a_code_was_given_on_is_asked_for_by_name() -> None:
+    inputs = one_code(apart(date(2023, 8, 9), date(2023, 8, 17), True, 3.0))
+    lacking = replace(inputs, listings=inputs.listings.filter(pl.col("month") != world.STORED[0]))
+    with pytest.raises(MissingMonthError, match=r"raw\.listings has no rows for 2023-06"):
+        run(lacking)
+
+
 def test_risk_is_that_of_the_present_company() -> None:
     """The covariance of a member's code reads none of the days before its company was listed."""
     gone, back = date(2023, 8, 9), date(2023, 8, 17)
@@ -172,5 +183,7 @@ def test_risk_is_that_of_the_present_company() -> None:
         returns(replace(one, **{name: getattr(one, name).filter(pl.col("month") <= month) for name in FRAMES})),
         expected,
     )
-    blind = returns(replace(one, listings=one.listings.clear()))
-    assert not np.array_equal(blind, expected, equal_nan=True)
+    blind = one.listings.with_columns(listed_on=pl.lit(OLD))
+    assert not np.array_equal(returns(replace(one, listings=blind)), expected, equal_nan=True)
+    with pytest.raises(MissingMonthError, match=r"raw\.listings has no rows for 2023-08, .* covariance at 2023-09"):
+        returns(replace(one, listings=one.listings.filter(pl.col("month") != date(2023, 8, 1))))

@@ -189,6 +189,13 @@ def test_a_notebook_refuses_bars_that_break_where_no_listing_says_why(settings: 
     index, figures = (plain(frames[f"intermediate.{name}"]) for name in ("index_daily", "stock_snapshot"))
     with pytest.raises(rp.NotebookError, match=words):
         rp.exposures(bars, index, figures, None, MONTHS, settings.factors)
-    listings = plain(frames["raw.listings"]).drop(columns="listed_on")
+    known = plain(frames["raw.listings"])
+    # nothing of the month it began in, nor of any before
+    later = cast("pd.DataFrame", known[known["month"] > pd.Timestamp(CASES[0][1])])
+    with pytest.raises(rp.NotebookError, match=words):
+        rp.long_short_returns(scores, bars, None, MONTHS[1:], settings.factors, later)
+    with pytest.raises(rp.NotebookError, match=words):
+        rp.exposures(bars, index, figures, None, MONTHS, settings.factors, later)
+    listings = known.drop(columns="listed_on")
     with pytest.raises(rp.NotebookError, match="listings: column 'listed_on' is missing"):
         rp.long_short_returns(scores, bars, None, MONTHS[1:], settings.factors, listings)

@@ -360,6 +360,16 @@ def test_a_dividend_sent_twice_is_paid_once(sites: Sites, caller: Caller, source
     assert found.equals(source.fetch("dividends", FIRST, market.LAST))
     assert found["cash_per_share"].to_list() == [market.CASH]
 
+    def of_two_plans(place: str, _params: dict[str, str], sound: Any) -> dict[str, Any] | None:
+        if place != places.DIVIDENDS or not sound["records"]:
+            return None
+        special = {**sound["records"][0], "F044V": "特别分红", "F001V": "2021特别"}  # same days, same amounts
+        return {**sound, "records": [*sound["records"], special, special]}
+
+    sites.trick = of_two_plans
+    both = source_of(caller, tmp_path / "plans").fetch("dividends", FIRST, market.LAST)
+    assert both["cash_per_share"].to_list() == [2 * market.CASH]
+
 
 @needs_client
 def test_half_a_month_of_the_index(sites: Sites, caller: Caller, tmp_path: Path) -> None:
@@ -485,13 +495,3 @@ def test_a_function_that_is_gone(caller: Caller) -> None:
     with pytest.raises(VendorError, match="has no function stock_of_tomorrow") as caught:
         caller.call("stock_of_tomorrow")
     assert type(caught.value) is VendorError
-
-
-def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "akshare.py").write_text("raise ImportError('No module named akshare')", encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with (
-        Caller("akshare", OPTIONS) as asking,
-        pytest.raises(VendorError, match=r"pip install 'rotation-pipeline\[akshare\]'"),
-    ):
-        asking.call("stock_value_em", symbol="600001")

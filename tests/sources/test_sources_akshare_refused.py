@@ -1,4 +1,4 @@
-"""What akshare can't serve is said before anything is asked, and what it may be asked for."""
+"""What akshare can't serve is said before anything is asked, what it may be asked for, and that it must be installed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from vendor_akshare_server import CODES, SOME, members
 
 from rotation_pipeline.sources.base import SourceError
 from rotation_pipeline.sources.vendors import vendor_source
+from rotation_pipeline.sources.vendors.caller import Caller
+from rotation_pipeline.sources.vendors.errors import VendorError
 from rotation_pipeline.sources.vendors.options import VendorOptions
 
 MONTH = date(2022, 1, 1)
@@ -58,3 +60,13 @@ def test_the_folder_is_in_the_version(tmp_path: Path) -> None:
         beside = members(tmp_path / "m", codes)
         versions.append(vendor_source("akshare", tmp_path, (market.INDEX,), options, beside=beside).version)
     assert versions[0] == versions[2] != versions[1]
+
+
+def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "akshare.py").write_text("raise ImportError('No module named akshare')", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        Caller("akshare", OPTIONS) as asking,
+        pytest.raises(VendorError, match=r"pip install 'rotation-pipeline\[akshare\]'"),
+    ):
+        asking.call("stock_value_em", symbol="600001")

@@ -277,6 +277,14 @@ def test_a_dividend_sent_twice_is_paid_once(known: Bao, named: VendorSource, tmp
     found = changed(known, tmp_path / "b", "query_dividend_data", both, market.CODES).fetch("dividends", *month)
     assert found["cash_per_share"].to_list() == [0.75]
 
+    def of_two_plans(answer: Answer) -> Answer:
+        """The same days and amounts, told apart by a column that is not read alone."""
+        plans = [[*row, plan] for row in answer.rows for plan in ("2021-08-20", "2021-10-27", "2021-10-27")]
+        return Answer(answer.call, [*answer.columns, "dividPlanAnnounceDate"], plans)
+
+    found = changed(known, tmp_path / "c", "query_dividend_data", of_two_plans, market.CODES).fetch("dividends", *month)
+    assert found["cash_per_share"].to_list() == [1.0]
+
 
 # --- its own client ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from sources_market import FIRST, LAST, MemorySource, tables
 
 from rotation_pipeline.market.calendar import months_between
 from rotation_pipeline.market.identifiers import asset_key
+from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.reused_codes import reused_codes
 from rotation_pipeline.market.sanity.findings import PartitionRejected
 from rotation_pipeline.sources.ingest import Ingestion, ingest_months
@@ -144,6 +145,25 @@ def test_listings_of_one_code_that_overlap_are_both_kept_out() -> None:
     later = pl.when(twice).then("delisted_on").otherwise(pl.lit(date(2021, 12, 23))).alias("delisted_on")
     with pytest.raises(PartitionRejected, match=rf"raw.listings 2021-12: .* 7_duplicate_key.*{REUSED}"):
         run({**frames, "listings": frames["listings"].with_columns(later)})
+
+
+def test_listings_that_are_kept_out_excuse_nothing() -> None:
+    """A second listing that contradicts the first makes no other company: raw.listings knows of neither."""
+    frames, day = tables(), date(2022, 2, 15)
+    again = frames["listings"].filter(pl.col("asset_id") == REUSED).with_columns(pl.lit(day).alias("listed_on"))
+    listings = pl.concat([frames["listings"], again])
+    factor = pl.when((pl.col("asset_id") == REUSED) & (pl.col("day") >= day)).then(pl.col("adj_factor") / 2)
+    frames["daily_bars"] = frames["daily_bars"].with_columns(factor.otherwise("adj_factor").alias("adj_factor"))
+    options = SanityOptions(maximum_quarantined=0.2)
+    once, twice = (
+        ingest_months(MemorySource({**frames, "listings": rows}), MONTHS, fetched_at=NOW, options=options)
+        for rows in (frames["listings"], listings)
+    )
+    kept = twice.tables["listings"].filter(pl.col("asset_key") == asset_key(REUSED))
+    assert kept["month"].to_list() == [month for month in MONTHS if month < day.replace(day=1)]
+    assert ("6_factor_decrease", day.isoformat()) in findings(once, REUSED)
+    told = [(rule, at) for rule, at in findings(twice, REUSED) if rule != "7_not_listed"]
+    assert told == findings(once, REUSED)
 
 
 def moved(frames: dict[str, pl.DataFrame], day: date, *, board: str) -> dict[str, pl.DataFrame]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from rotation_pipeline.settings import load_settings
 from rotation_pipeline.sources.base import Downloads, SourceError
 from rotation_pipeline.sources.files import FilesSource
 from rotation_pipeline.sources.ingest import ingest_months
-from rotation_pipeline.sources.large_csv import Stages
+from rotation_pipeline.sources.large_csv import Stage, Stages
 from rotation_pipeline.sources.vendors.locking import locked
 
 NOW = datetime(2024, 2, 1)
@@ -248,7 +250,7 @@ def test_nothing_half_written_is_used(folder: Path, tmp_path: Path, monkeypatch:
     assert source.fetch("daily_bars", FIRST, LAST).sort("asset_id", "day", "volume").equals(whole.sort("asset_id", "day", "volume"))  # fmt: skip
     assert not (cache / "large-csv" / ".making").exists()
     (place,) = cache.glob("large-csv/daily_bars-*")
-    for harm in ("truncated", "lost", "no manifest", "broken manifest"):
+    for harm in ("truncated", "lost", "no manifest", "broken manifest", "nothing in it", "emptied"):
         file = next(place.glob("year=2021/*.parquet"))
         if harm == "truncated":
             file.write_bytes(file.read_bytes()[:-100])
@@ -256,11 +258,61 @@ def test_nothing_half_written_is_used(folder: Path, tmp_path: Path, monkeypatch:
             file.unlink()
         elif harm == "no manifest":
             (place / "manifest.json").unlink()
+        elif harm == "emptied":
+            for year in place.glob("year=*"):
+                shutil.rmtree(year)
+            (place / "manifest.json").write_text("{")
+        elif harm == "nothing in it":
+            shutil.rmtree(place)
+            place.mkdir()
         else:
             (place / "manifest.json").write_text(json.dumps({"files": 3}))
         again = kept(folder, cache).fetch("daily_bars", FIRST, LAST)
         assert again.height == whole.height, harm
         assert [path.name for path in cache.glob("large-csv/daily_bars-*")] == [place.name], harm
+
+
+@pytest.mark.parametrize("years", ["year=2021", "year=*"])
+def test_a_stage_that_goes_while_it_is_read_is_no_shorter_table(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, years: str
+) -> None:
+    """Readers hold no lock: another process may delete what this one has just found."""
+    source, find = kept(folder, tmp_path / "cache"), Stages.find
+
+    def found(stages: Stages, *given: Any) -> Stage | None:
+        stage = find(stages, *given)
+        assert stage is not None
+        for year in list(stage.place.glob(years)):
+            shutil.rmtree(year)
+        return stage
+
+    monkeypatch.setattr(Stages, "find", found)
+    with pytest.raises(
+        SourceError, match=r"large-csv/daily_bars-\w+, where .* is kept as Parquet, can't be read"
+    ) as said:
+        source.fetch("daily_bars", FIRST, LAST)
+    assert str(folder) not in str(said.value)
+
+
+def test_a_stage_is_never_there_in_part(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, whole = tmp_path / "cache", FilesSource(folder).fetch("daily_bars", FIRST, LAST)
+    kept(folder, cache)
+    (old,) = staged_names(cache)
+    next(cache.glob(f"large-csv/{old}/year=2021/*.parquet")).unlink()
+    removed: list[str] = []
+    remove = shutil.rmtree
+
+    def removing(path: Path, *given: Any, **named: Any) -> None:
+        if list(path.glob("manifest.json")):
+            removed.append(path.name)
+        remove(path, *given, **named)
+
+    monkeypatch.setattr("rotation_pipeline.sources.large_csv.shutil.rmtree", removing)
+    assert kept(folder, cache).fetch("daily_bars", FIRST, LAST).height == whole.height
+    (folder / "daily_bars.csv").write_text("\n".join((folder / "daily_bars.csv").read_text().splitlines()[:-1]))
+    assert kept(folder, cache).fetch("daily_bars", FIRST, LAST).height == whole.height - 1
+    assert staged_names(cache) != {old}
+    assert removed == [".making"] * 2  # for another of its name, and for one of another content
 
 
 def test_another_process_that_writes_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,6 +361,74 @@ def test_a_folder_that_cannot_be_written_says_so(folder: Path, tmp_path: Path) -
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(SourceError, match=r"cache/large-csv, which can't be written .*; set source\.cache to a folder"):
         kept(folder, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("failing", ["mkdir", "sink", "fsync", "rename"])
+def test_an_error_of_writing_does_not_blame_the_csv(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    cache, sink = tmp_path / "cache", pl.LazyFrame.sink_parquet
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    def in_the_way(frame: pl.LazyFrame, *given: Any, **named: Any) -> None:
+        (cache / "large-csv" / ".making" / "year=2021").write_text("a file")
+        sink(frame, *given, **named)
+
+    (cache / "large-csv").mkdir(parents=True)
+    with monkeypatch.context() as patched:
+        if failing == "sink":
+            patched.setattr(pl.LazyFrame, "sink_parquet", in_the_way)
+        elif failing == "fsync":
+            patched.setattr("rotation_pipeline.sources.large_csv.os.fsync", refused)
+        else:
+            made = getattr(Path, failing)
+            patched.setattr(Path, failing, lambda path, *given, **named: (refused if path.name == ".making" else made)(path, *given, **named))  # fmt: skip
+        with pytest.raises(SourceError, match=r"large-csv, which can't be written .*; set source\.cache") as said:
+            kept(folder, cache)
+    assert "daily_bars.csv" not in str(said.value)
+    assert [path.name for path in cache.glob("large-csv/*")] == [".lock"]
+    assert kept(folder, cache).fetch("daily_bars", *FEB).height > 0
+
+
+def test_an_error_of_reading_while_writing_blames_the_csv(folder: Path, tmp_path: Path) -> None:
+    packed = gzip.compress((folder / "daily_bars.csv").read_bytes(), mtime=0)
+    (folder / "daily_bars.csv").unlink()
+    (folder / "daily_bars.csv.gz").write_bytes(packed[:-2000])
+    with pytest.raises(SourceError, match=r"daily_bars\.csv\.gz\) can't be read; it may be truncated"):
+        kept(folder, tmp_path / "cache", large=len(packed) - 2000)
+
+
+def test_a_column_of_another_type_is_read_anew(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a change of a table's definition, by which its text is parsed."""
+    cache = tmp_path / "cache"
+    assert kept(folder, cache).fetch("daily_bars", *FEB).schema["volume"] == pl.Float64
+    other = {
+        table.name: replace(table, columns=tuple(replace(c, type="VARCHAR") if c.name == "volume" else c for c in table.columns))
+        for table in SOURCE_TABLES
+    }  # fmt: skip
+    monkeypatch.setattr("rotation_pipeline.sources.files._TABLES", other)
+    text = FilesSource(folder).fetch("daily_bars", FIRST, LAST)
+    assert text.schema["volume"] == pl.String
+    assert text.equals(FilesSource(folder, cache=cache, large=10_000).fetch("daily_bars", FIRST, LAST))
+    rows = kept(folder, cache).fetch("daily_bars", FIRST, LAST)
+    assert rows.sort(rows.columns).equals(text.sort(text.columns))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_rows_of_a_file_that_changed_after_its_version_was_taken_are_refused(
+    frames: dict[str, pl.DataFrame], tmp_path: Path, suffix: str
+) -> None:
+    mine = write(frames, tmp_path / "mine", suffix)
+    source = FilesSource(mine)
+    assert source.version
+    rows = source.fetch("daily_bars", *FEB)
+    write({"daily_bars": frames["daily_bars"].filter(pl.col("volume") > 0).head(-1)}, mine, suffix)
+    with pytest.raises(SourceError, match=rf"daily_bars\{suffix} was changed while it was read; run again"):
+        source.fetch("daily_bars", *FEB)
+    assert source.fetch("daily_valuation", *FEB).height > 0
+    assert FilesSource(mine).fetch("daily_bars", *FEB).height <= rows.height
 
 
 @pytest.mark.parametrize("large", [0, 10**12])

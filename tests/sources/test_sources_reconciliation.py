@@ -98,6 +98,13 @@ def test_each_company_of_a_reused_code_has_a_base_of_its_own(delivered: Frames) 
     }
     base = pl.when(mine & (day >= back)).then(7.0).otherwise(1.0)
     assert held(two, with_column(two, "daily_bars", adj_factor=pl.col("adj_factor") * base)).agree
+    # the sources may tell different days of the second one's listing: where either of them falls, no return is held
+    told = {**two, "listings": pl.concat([others, first, second.with_columns(listed_on=pl.lit(date(2012, 6, 27)))])}
+    rebased = with_column(two, "daily_bars", adj_factor=pl.col("adj_factor") * base)
+    for sides in ((told, rebased), (rebased, told)):
+        found = held(*sides)
+        assert column(found, "daily_bars", "return")["beyond"] == 0
+        assert column(found, "listings", "listed_on")["beyond"] > 0
     once = {**two, "listings": listings}
     found = held(once, with_column(once, "daily_bars", adj_factor=pl.col("adj_factor") * base))
     assert column(found, "daily_bars", "return")["beyond"] == 1, "one company all the time"

@@ -271,7 +271,7 @@ def test_tables_left_out_are_not_asked_for(caller: Caller, places: Path, tmp_pat
         ({"nday": {"set": {"prev": 0}}}, "no previous close"),
         ({"12": {"skip": 2}}, "have no first trading day in table 12"),
         ({"12": {"set": {"上市日": 44565.0}}}, "is no day as 20220104"),
-        ({"12": {"add": {"StockID": "SH600001", "上市日": 20220210}}}, "two first trading days of 600001.SH (2021-11-01, 2022-02-10)"),
+        ({"12": {"add": {"StockID": "SH600001", "上市日": 20220110}}}, "two first trading days of 600001.SH (2021-11-01, 2022-01-10)"),
         ({"16": {"set": {"StockID": "SH600999"}}}, "rows of 600999.SH came"),
         ({"127": {"rename": {"停牌截止日": "停牌结束日"}}}, "there is no column '停牌截止日'"),
         ({"127": {"skip": 9}}, "nothing says that it was suspended on 2022-01-28"),
@@ -298,6 +298,32 @@ def test_answers_in_another_form(
         sound = sound.with_columns(pl.when(mine).then(1.2e6).otherwise("volume").alias("volume"))
     assert found.height > 0
     assert found.equals(sound)
+
+
+def test_a_later_listing_does_not_refuse_the_months_before_it(caller: Caller, places: Path, tmp_path: Path) -> None:
+    """Nor is the later company's state the first one's: bars that end early are refused, whatever became of the later one."""
+    later = {"12": {"add": {"StockID": "SH600001", "上市日": 20220210}}}
+    (places / "tricks.json").write_text(json.dumps(later), encoding="utf-8")
+    source = source_of(caller, tmp_path / "a")
+    source.prepare(MONTH, MONTH)
+    listed = of(source.fetch("listings", MONTH, date(2022, 1, 31)), "600001.SH")
+    assert listed.select("listed_on", "delisted_on").rows() == [(FIRST, None)]
+    with pytest.raises(BadAnswer, match=r"two first trading days of 600001\.SH"):
+        source.prepare(MONTH, LAST)
+    gone = (*SOME, "600007.SH")
+    later = {"12": {"add": {"StockID": "SH600007", "上市日": 20220210}}}
+    (places / "tricks.json").write_text(json.dumps(later), encoding="utf-8")
+    with pytest.raises(
+        BadAnswer, match=r"the bars of 600007\.SH end on 2022-01-19.*another company has had its code since"
+    ):
+        source_of(caller, tmp_path / "b", gone).prepare(MONTH, MONTH)
+
+
+def test_two_equal_payments_of_two_plans_add_up(caller: Caller, places: Path, tmp_path: Path) -> None:
+    """The report period tells them apart, and it is not read."""
+    (places / "tricks.json").write_text(json.dumps({"18": {"plans": ["20211231", "20210930"]}}), encoding="utf-8")
+    paid = source_of(caller, tmp_path).fetch("dividends", MONTH, date(2022, 1, 31))
+    assert paid["cash_per_share"].to_list() == [2 * market.CASH]
 
 
 def test_text_as_bytes_of_its_encoding(caller: Caller, places: Path) -> None:

@@ -168,6 +168,21 @@ def test_a_dividend_sent_twice_is_paid_once(stand: Stand, source: VendorSource, 
     assert found.equals(source.fetch("dividends", date(2022, 1, 1), date(2022, 1, 31)))
 
 
+def test_equal_payments_for_two_periods_add_up(stand: Stand, source: VendorSource, tmp_path: Path) -> None:
+    def again(api: str, _params: object, sound: dict[str, Any], _number: int) -> dict[str, Any] | None:
+        if api != "dividend":
+            return None
+        data, at = sound["data"], sound["data"]["fields"].index("end_date")
+        more = [[*row[:at], "20191231", *row[at + 1 :]] for row in data["items"]]
+        return {**sound, "data": {**data, "items": [*data["items"], *more]}}
+
+    stand.trick = again
+    found = source_of(stand, tmp_path).fetch("dividends", date(2022, 1, 1), date(2022, 1, 31))
+    stand.trick = None
+    once = source.fetch("dividends", date(2022, 1, 1), date(2022, 1, 31))
+    assert found["cash_per_share"].to_list() == (2 * once["cash_per_share"]).to_list()
+
+
 def test_membership_changes_on_the_first_snapshot_that_shows_it(source: VendorSource) -> None:
     rows = source.fetch("index_members", date(2022, 2, 1), market.LAST)
     named = {row["asset_id"]: (row["valid_from"], row["valid_to"]) for row in rows.iter_rows(named=True)}

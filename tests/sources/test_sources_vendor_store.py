@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import random
 import re
@@ -34,7 +35,8 @@ from rotation_pipeline.sources.vendors.conversions import (
     versions,
 )
 from rotation_pipeline.sources.vendors.errors import BadAnswer, VendorError
-from rotation_pipeline.sources.vendors.store import MANIFEST, VendorStore
+from rotation_pipeline.sources.vendors.store import MANIFEST, SELECTION, VendorStore
+from rotation_pipeline.sources.vendors.tushare import TushareAdapter
 
 FIRST, LAST = date(2021, 11, 1), date(2022, 2, 1)
 HERE = Path(__file__).parent
@@ -168,6 +170,37 @@ def test_a_folder_is_kept_for_one_selection(stand: Stand, tmp_path: Path) -> Non
     ):
         other.fetch("daily_bars", date(2022, 1, 1), date(2022, 1, 31))
     assert len(stand.asked) == asked
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_folder_is_kept_for_one_model(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, marked: bool
+) -> None:
+    """Units hold what the model made of the answers: those of another one are served no more, under no version."""
+    month, folder = (date(2022, 1, 1), date(2022, 1, 31)), tmp_path / "kept"
+    first = source_of(stand, folder)
+    first.prepare(month[0], month[0])
+    if not marked:  # as folders were before models were written down
+        chosen = folder / SELECTION
+        kept = {
+            name: value for name, value in json.loads(chosen.read_text(encoding="utf-8")).items() if name != "model"
+        }
+        chosen.write_text(json.dumps(kept, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+        with pytest.raises(VendorError, match=r"kept holds what .*model not said, now tushare-2"):
+            source_of(stand, folder).prepare(month[0], LAST)
+        chosen.unlink()  # as before selections were written down
+    asked = len(stand.asked)
+    monkeypatch.setattr(TushareAdapter, "model", "tushare-3")
+    raised = source_of(stand, folder)
+    for ask in (lambda: raised.fetch("daily_bars", *month), lambda: raised.prepare(FIRST, LAST), raised.again):
+        with pytest.raises(
+            VendorError, match=r"kept holds what .*now tushare-3.*Set source\.cache .*or delete this one"
+        ):
+            ask()
+    assert len(stand.asked) == asked
+    other = source_of(stand, tmp_path / "other")
+    assert other.prepare(month[0], month[0]) > 0
+    assert other.prepare(month[0], month[0]) == 0
 
 
 def test_refusals_before_anything_is_asked(stand: Stand, tmp_path: Path) -> None:

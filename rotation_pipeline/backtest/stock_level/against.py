@@ -47,6 +47,10 @@ class Against:
         ret = pl.when(pl.col("prev_close") > 0.0).then(pl.col("close") / pl.col("prev_close") - 1.0)
         self._bars = history.select("month", "asset_key", "day", ret.alias("ret"))
         self._reused = reused_codes(listings)
+        self._stored = {
+            name: set(rows["month"].unique().to_list())
+            for name, rows in (("raw.daily_bars", self._bars), ("raw.listings", listings))
+        }
         self._months = options.risk_months
         self._by_value: list[date] = []
 
@@ -78,13 +82,14 @@ class Against:
             & pl.col("asset_key").is_in(pl.Series(assets, dtype=pl.Int32).implode())
             & pl.col("ret").is_not_null()
         )
-        stored = set(self._bars["month"].unique().to_list())
-        lacking = [when for when in (add_months(first, ahead) for ahead in range(self._months)) if when not in stored]
-        if lacking:
-            raise MissingMonthError(
-                f"raw.daily_bars has no rows for {lacking[0]:%Y-%m}, needed for the covariance at {month:%Y-%m}: materialise "
-                "that month first"
-            )
+        needed = [add_months(first, ahead) for ahead in range(self._months)]
+        for name, stored in self._stored.items():
+            for when in needed:
+                if when not in stored:
+                    raise MissingMonthError(
+                        f"{name} has no rows for {when:%Y-%m}, needed for the covariance at {month:%Y-%m}: materialise "
+                        "that month first"
+                    )
         rows = self._of_present(rows, month)
         days = np.unique(rows["day"].to_numpy())
         found = np.full((days.size, assets.size), np.nan)

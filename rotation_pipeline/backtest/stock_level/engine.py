@@ -209,8 +209,8 @@ def _month_data(split: Mapping[str, Mapping[date, pl.DataFrame]], month: date) -
     listings = _need(split, "listings", "raw.listings", month)
     # what is held or ordered was chosen before the month: where its code then goes to another company, no row of that one
     # counts, and the one chosen is listed no more
-    known = [rows for when, rows in split["listings"].items() if when in (before, month)]
-    later = handed_over(pl.concat(known), month, cast("date", earlier))
+    known = pl.concat([_need(split, "listings", "raw.listings", before), listings])
+    later = handed_over(known, month, cast("date", earlier))
     data = MonthData(
         days=tuple(days),
         last_day=cast("date", earlier),  # the month has sessions

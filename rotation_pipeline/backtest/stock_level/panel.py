@@ -155,7 +155,9 @@ def _states(data: MonthData, grid: _Grid, assets: Ints) -> tuple[Ints, np.ndarra
         listed_on[at] = listed
         if delisted is not None:
             state[np.searchsorted(grid.days, np.datetime64(delisted)) :, at] = DELISTED
-    state[:, ~known] = np.where(grid.present[:, ~known], state[:, ~known], DELISTED)  # listed at no time of the month
+    # no listing of the month tells of it: it ended after its last bar, and a session without one before that is a gap
+    trades_on = np.logical_or.accumulate(grid.present[::-1], axis=0)[::-1]
+    state[~trades_on & ~known] = DELISTED
     return state, listed_on
 
 

@@ -15,8 +15,9 @@ import polars as pl
 from rotation_pipeline.market.calendar import month_last_day, session_array, sessions_since
 from rotation_pipeline.market.conventions import limit_prices, limit_rates
 from rotation_pipeline.market.options import SanityOptions
+from rotation_pipeline.market.reused_codes import another_company
 from rotation_pipeline.market.sanity.findings import FINDING_SCHEMA, HIT_SCHEMA, ROW, absences, hits, number
-from rotation_pipeline.market.sanity.windows import another_company, previous, windows, with_listing
+from rotation_pipeline.market.sanity.windows import previous, windows, with_listing
 from rotation_pipeline.market.schema import Table
 
 PRICE_EPSILON = 1e-6
@@ -135,7 +136,7 @@ def _judge(window: pl.DataFrame, options: SanityOptions) -> pl.DataFrame:
         (pl.col("close") * pl.col("adj_factor") / (previous("close") * previous("adj_factor")) - 1).alias("_adjusted"),
     ).with_columns(
         # a row before the listing is another company's of the same code: nothing is compared with it
-        ((pl.col("_day") == pl.col("_session_before")) & ~another_company("_day")).alias("_adjacent")
+        ((pl.col("_day") == pl.col("_session_before")) & ~another_company(pl.col("_day"))).alias("_adjacent")
     )
     resumed = (pl.col("_suspended") | ~pl.col("_adjacent")).fill_null(value=False)
     beyond = (pl.col("close") < pl.col("_lowest") - PRICE_EPSILON) | (

@@ -8,8 +8,9 @@ from datetime import date, timedelta
 import polars as pl
 
 from rotation_pipeline.market.options import SanityOptions
+from rotation_pipeline.market.reused_codes import another_company
 from rotation_pipeline.market.sanity.findings import HIT_SCHEMA, hits, number
-from rotation_pipeline.market.sanity.windows import another_company, previous, windows, with_listing
+from rotation_pipeline.market.sanity.windows import previous, windows, with_listing
 
 ROUNDING = 1e-6
 """Rounding of a share count made from a market value of 7 digits: a placement of exactly 20 % is not beyond 20 %."""
@@ -56,7 +57,7 @@ def share_count_hits(
         # a bonus counts from a company's second row of the window on: the first has nothing to be compared with
         window = with_listing(window, listings).with_columns(previous("day").alias("_day"))
         began = pl.when(pl.col("day") >= pl.col("listed_on")).then("listed_on")  # null before the listing
-        window = window.with_columns(another_company("_day").alias("_another"), began.alias("_company"))
+        window = window.with_columns(another_company(pl.col("_day")).alias("_another"), began.alias("_company"))
         first = previous("_shares").is_null() | pl.col("_another")
         judged = (
             window.with_columns(pl.when(first).then(0.0).otherwise(pl.col("_bonus")).alias("_bonus"))

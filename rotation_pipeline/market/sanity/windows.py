@@ -62,11 +62,3 @@ def with_listing(window: pl.DataFrame, listings: pl.DataFrame | None) -> pl.Data
     return window.with_columns(pl.when(begun).then("listed_on").otherwise("_earlier").alias("listed_on")).drop(
         "_earlier"
     )
-
-
-def another_company(before: str) -> pl.Expr:
-    """The row is the first of a company listed after the day of the row before it, in the column ``before``.
-
-    Needs ``day`` and ``listed_on``, as known in the month that looks; false where either is unknown.
-    """
-    return pl.col("listed_on").is_between(pl.col(before), pl.col("day"), closed="right").fill_null(value=False)

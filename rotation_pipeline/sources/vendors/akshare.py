@@ -242,8 +242,8 @@ class AkshareAdapter:
 
     def _dividends(self, code: str, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """Distributions by ex-day; several of one day add up, and plans have none."""
-        answer = caller.call("stock_dividend_cninfo", symbol=code[:6])
-        rows = frame(answer, DIVIDENDS, _plain).unique(maintain_order=True)  # a row sent twice is paid once
+        answer = caller.call("stock_dividend_cninfo", symbol=code[:6]).once()
+        rows = frame(answer, DIVIDENDS, _plain)
         rows = rows.filter(pl.col("ex_day") <= month_last_day(month))
         shares = pl.col("bonus").fill_null(0.0) + pl.col("converted").fill_null(0.0)
         found = rows.group_by("ex_day").agg(

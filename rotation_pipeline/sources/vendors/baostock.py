@@ -265,8 +265,8 @@ class BaostockAdapter:
         for code in sorted(self._options.assets):
             key = "query_dividend_data", f"{code} {month.year}"
             if key not in self._asked:
-                answer = caller.call(key[0], code=vendor_code(code), year=str(month.year), yearType="operate")
-                self._asked[key] = _of(code, frame(answer, DIVIDENDS, asset).unique(maintain_order=True), answer)
+                answer = caller.call(key[0], code=vendor_code(code), year=str(month.year), yearType="operate").once()  # fmt: skip
+                self._asked[key] = _of(code, frame(answer, DIVIDENDS, asset), answer)
             parts.append(self._asked[key])
         rows = pl.concat(parts).filter(pl.col("ex_day").is_between(month, month_last_day(month)))
         cash, shares = pl.col("cash_per_share").fill_null(0.0), pl.col("bonus").fill_null(0.0) + pl.col("converted").fill_null(0.0)  # fmt: skip

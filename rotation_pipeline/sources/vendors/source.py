@@ -61,7 +61,7 @@ class Adapter(Protocol):
 
     name: str
     model: str
-    """Raised whenever the same answers become other rows."""
+    """Raised whenever the same answers become other rows: a folder filled by another one is refused."""
     first_month: date
     """First month with every required table."""
     cannot: Mapping[str, str]
@@ -175,12 +175,12 @@ class VendorSource:
         """
         months = month_start(first), month_start(last)
         self._check(*months)
-        self.store.check(self._adapter.selection)
+        self.store.check(self._adapter.selection, self._adapter.model)
         wanted = self._missing(*months)
         if not wanted:
             return 0
         with self.store.alone():
-            self.store.claim(self._adapter.selection)
+            self.store.claim(self._adapter.selection, self._adapter.model)
             wanted = self._missing(*months)
             done = 0
 
@@ -197,6 +197,7 @@ class VendorSource:
 
     def again(self) -> VendorSource:
         """The same vendor with a store beside this one, empty at first: what it says today of months stored before."""
+        self.store.check(self._adapter.selection, self._adapter.model)  # what it says would be put into this one
         folder = self.store.folder.with_name(self.store.folder.name + "-again")
         return VendorSource(self._adapter, folder, self._options, caller=self._caller, beside=self._beside)
 

@@ -114,24 +114,41 @@ class VendorStore:
                 left.unlink()
             yield
 
-    def check(self, selection: Mapping[str, object]) -> None:
-        """Refuse a folder that was filled for another selection of securities and indices: its units hold no others.
+    def check(self, selection: Mapping[str, object], model: str) -> None:
+        """Refuse a folder filled for another selection of securities and indices, whose units hold no others, or by another
+        model of the vendor's rows, whose units hold other rows.
 
-        Raises :class:`VendorError`. A folder filled before selections were written down passes.
+        Raises :class:`VendorError`. A folder that holds something and names no model is one of an earlier version.
         """
-        path = self.folder / SELECTION
-        held, asked = path.read_text(encoding="utf-8") if path.is_file() else None, _written(selection)
-        if held is not None and held != asked:
+        held = self._claimed()
+        of = held.pop("model", "not said") if held or self.entries() else model
+        if of != model:
             raise VendorError(
-                f"{self.folder} holds what was fetched for another selection ({' '.join(held.split())}; now asked: "
-                f"{' '.join(asked.split())}), so others would be missing. Set source.cache to another folder"
+                f"{self.folder} holds what an earlier or later version of the program made of the vendor's answers (model "
+                f"{of}, now {model}), and its rows may be wrong. Set source.cache to another folder, or delete this one; "
+                "everything is then asked for again"
+            )
+        if held and _written(held) != _written(selection):
+            raise VendorError(
+                f"{self.folder} holds what was fetched for another selection ({json.dumps(held)}; now asked: "
+                f"{json.dumps(selection)}), so others would be missing. Set source.cache to another folder"
             )
 
-    def claim(self, selection: Mapping[str, object]) -> None:
-        """Keep the folder for one selection from now on; see :meth:`check`."""
-        self.check(selection)
-        if not (self.folder / SELECTION).is_file():
-            self._replace(self.folder / SELECTION, _written(selection).encode())
+    def claim(self, selection: Mapping[str, object], model: str) -> None:
+        """Keep the folder for one selection and model from now on; see :meth:`check`."""
+        self.check(selection, model)
+        text = _written({**selection, "model": model})
+        if self._claimed() != json.loads(text):
+            self._replace(self.folder / SELECTION, text.encode())
+
+    def _claimed(self) -> dict[str, Any]:
+        path = self.folder / SELECTION
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        except (OSError, ValueError, TypeError) as error:
+            raise VendorError(
+                f"{path} can't be read ({error}); move the folder {self.folder} away and download again"
+            ) from error
 
     def asked_at(self) -> datetime | None:
         """When the download into a folder for a second answer began, UTC without zone; None before that.

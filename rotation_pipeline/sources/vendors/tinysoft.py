@@ -165,13 +165,13 @@ class TinysoftAdapter:
         parts: list[pl.DataFrame] = []
         for at in range(0, len(self.assets), BATCH):
             codes = ",".join(f"'{vendor_code(code)}'" for code in self.assets[at : at + BATCH])
-            answer = caller.call("exec", code=f"return select * from infotable {table} of array({codes}) end;")
+            answer = caller.call("exec", code=f"return select * from infotable {table} of array({codes}) end;").once()
             rows = dated(frame(bare(answer, fields), fields, asset), days, answer)
             stranger = set(rows["asset_id"]) - set(self.assets)
             if stranger:
                 raise BadAnswer(f"{answer.call}: rows of {min(stranger)} came, which was not asked for")
             parts.append(rows)
-        return pl.concat(parts).unique(maintain_order=True)
+        return pl.concat(parts)
 
     def _trading_days(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         low, high = map(number, whole_month(month))
@@ -248,7 +248,9 @@ class TinysoftAdapter:
             raise BadAnswer(
                 f"tinysoft: {', '.join(missing[:5])} of source.vendor.assets have no first trading day in table 12"
             )
-        rows = rows.unique(["asset_id", "listed_on"])
+        rows, begun = rows.unique(["asset_id", "listed_on"]), pl.col("listed_on") <= month_last_day(month)
+        taken = rows.filter(~begun)["asset_id"].unique()  # a state told of these is that of a company still to come
+        rows = rows.filter(begun)
         again = rows.filter(rows["asset_id"].is_duplicated()).sort("asset_id", "listed_on")
         if again.height:
             code, days = again["asset_id"][0], ", ".join(map(str, again["listed_on"].head(2)))
@@ -258,17 +260,17 @@ class TinysoftAdapter:
                 "another source"
             )
         states = self._table(caller, 10, STATES, ()).unique("asset_id", keep="first", maintain_order=True)
-        gone = pl.col("state").str.contains("终止|退市").fill_null(value=False).alias("gone")
-        rows = rows.filter(pl.col("listed_on") <= month_last_day(month))
+        own = ~pl.col("asset_id").is_in(taken.implode())
+        gone = (pl.col("state").str.contains("终止|退市").fill_null(value=False) & own).alias("gone")
         return rows.join(states.select("asset_id", gone), on="asset_id", how="left").sort("asset_id", "listed_on")
 
     def _renamed(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         rows = self._table(caller, 14, RENAMED, ("day",))
-        return rows.filter(pl.col("day") <= month_last_day(month)).sort("asset_id", "day")
+        return rows.filter(pl.col("day") <= month_last_day(month)).unique(maintain_order=True).sort("asset_id", "day")
 
     def _halts(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         rows = self._table(caller, 127, HALTS, ("since", "until"))
-        return rows.filter(pl.col("since") <= month_last_day(month)).sort("asset_id", "since", "until")
+        return rows.filter(pl.col("since") <= month_last_day(month)).unique().sort("asset_id", "since", "until")
 
     def _capital(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """Share counts by the day they were in force and known."""
@@ -281,7 +283,7 @@ class TinysoftAdapter:
         """First level of every scheme; the ends are exclusive."""
         rows = self._table(caller, 139, INDUSTRIES, ("valid_from", "valid_to")).filter(pl.col("level") == 1)
         names = ["asset_id", "valid_from", "valid_to", "scheme", "industry"]
-        return rows.filter(pl.col("valid_from") <= month_last_day(month)).select(names).sort(names)
+        return rows.filter(pl.col("valid_from") <= month_last_day(month)).select(names).unique().sort(names)
 
     def _bars(self, code: str, caller: Caller, month: date, store: VendorStore) -> pl.DataFrame:
         """The history up to the end of ``month``: what the exchange calls the previous close comes by itself."""
@@ -316,7 +318,8 @@ class TinysoftAdapter:
         if whole["day"][-1] < end and not listings["gone"][-1] and end not in self._halted(code, month, store, [end]):
             raise BadAnswer(
                 f"tinysoft: the bars of {code} end on {whole['day'][-1]}, and nothing says that it was suspended on {end} or "
-                "left the exchange; the vendor sent half an answer, or has not finished this month. Nothing was stored"
+                "left the exchange; the vendor sent half an answer, has not finished this month, or another company has had "
+                "its code since. Nothing was stored"
             )
 
     def _dividends(self, caller: Caller, month: date, store: VendorStore) -> pl.DataFrame:
@@ -346,7 +349,7 @@ class TinysoftAdapter:
         own = stated.is_null() | (stated == pl.col("report_period"))
         rows = rows.with_columns(stated.cast(pl.String).fill_null("").alias("flag")).filter(own | pl.col("announced_on").is_not_null())  # fmt: skip
         rows = rows.filter(pl.col("report_period") <= month_last_day(month))
-        return rows.select("asset_id", "report_period", "announced_on", "flag", "value").sort(pl.all())
+        return rows.select("asset_id", "report_period", "announced_on", "flag", "value").unique().sort(pl.all())
 
     def _checked(self, _caller: Caller, month: date, store: VendorStore) -> pl.DataFrame:
         """Nothing to keep: refuses the month if too many days have neither bar nor suspension."""

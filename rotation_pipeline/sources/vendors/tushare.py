@@ -101,7 +101,7 @@ class TushareAdapter:
     """All canonical tables. ``index_ids``: indices whose bars and members are wanted."""
 
     name = "tushare"
-    model = "tushare-1"
+    model = "tushare-2"
     first_month = date(1991, 1, 1)
     cannot: Mapping[str, str] = {}
 
@@ -306,10 +306,11 @@ class TushareAdapter:
     def _dividends(self, caller: Caller, month: date, _store: VendorStore) -> pl.DataFrame:
         """Distributions carried out, by ex-day; several of one day add up. Known since the announcement of the terms."""
         parts: list[pl.DataFrame] = []
-        fields = ",".join(field.column for field in DIVIDENDS.values())
+        # the period tells two equal payments of one day apart from one row sent twice
+        fields = ",".join([*(field.column for field in DIVIDENDS.values()), "end_date"])
         for day in month_sessions(month):
-            answer = caller.pages("dividend", ex_date=_written(day), fields=fields)
-            rows = frame(answer, DIVIDENDS, asset).unique(maintain_order=True)
+            answer = caller.pages("dividend", ex_date=_written(day), fields=fields).once()
+            rows = frame(answer, DIVIDENDS, asset)
             strange = sorted(set(rows["state"].drop_nulls()) - DIVIDEND_STATES)
             if strange:
                 raise BadAnswer(f"{answer.call}: div_proc {strange[0]!r} is no state known; the vendor has changed")

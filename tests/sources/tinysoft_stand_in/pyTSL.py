@@ -225,6 +225,8 @@ class Client:
     def _tricked(self, name: str, asked: str, rows: list[Any]) -> TSResultValue:
         trick = self._trick().get(name)
         if name == "18":
+            plans = trick.get("plans") if isinstance(trick, dict) else None
+            rows = [{**row, "截止日": plan} for row in rows for plan in plans] if plans else rows
             return TSResultValue(rows * 2 if isinstance(trick, dict) else rows)
         if trick is None:
             return TSResultValue(rows)
