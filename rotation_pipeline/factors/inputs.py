@@ -73,9 +73,8 @@ def floats(frame: pl.DataFrame, name: str, out: Floats | None = None) -> Floats:
     """A column as float64 with NaN for null and for infinities; into ``out``, shape (rows,), if it is given."""
     column, done = frame[name].cast(pl.Float64), 0
     out = np.empty(column.len()) if out is None else out
-    for (
-        chunk
-    ) in column.get_chunks():  # from where they lie: one array of all would be memory touched for the first time
+    # from where they lie: one array of all would be memory touched for the first time
+    for chunk in column.get_chunks():
         take(*lying(chunk.to_arrow(), np.float64), out[done : done + chunk.len()])
         done += chunk.len()
     return out
