@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from rotation_pipeline.sources.base import SourceError
-from rotation_pipeline.sources.vendors.locking import holder, locked
+from rotation_pipeline.sources.locking import holder, locked
 
 LARGE = 200_000_000
 """Bytes of a table's CSV files from which on they are staged: about two million bars, which an ingestion reads three times."""

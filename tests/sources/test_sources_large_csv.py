@@ -27,7 +27,7 @@ from rotation_pipeline.sources.base import Downloads, SourceError
 from rotation_pipeline.sources.files import FilesSource
 from rotation_pipeline.sources.ingest import ingest_months
 from rotation_pipeline.sources.large_csv import Stage, Stages
-from rotation_pipeline.sources.vendors.locking import locked
+from rotation_pipeline.sources.locking import locked
 
 NOW = datetime(2024, 2, 1)
 MONTHS = months_between(FIRST, LAST)

@@ -408,7 +408,7 @@ def test_nothing_that_one_operating_system_alone_has_is_imported_with_the_packag
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found += [f"{path.name}: {name}" for name in names if name.partition(".")[0] in UNIX_ONLY]
-    assert (package / "sources" / "vendors" / "locking.py").is_file()
+    assert (package / "sources" / "locking.py").is_file()
     assert found == []
 
 
@@ -425,7 +425,7 @@ def locking(descriptor, mode, count):
     held.add(name)
 sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
 from pathlib import Path
-from rotation_pipeline.sources.vendors.locking import locked
+from rotation_pipeline.sources.locking import locked
 with locked(Path(sys.argv[1])):
     try:
         with locked(Path(sys.argv[1])):

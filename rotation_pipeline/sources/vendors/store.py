@@ -20,8 +20,8 @@ from typing import Any
 
 import polars as pl
 
+from rotation_pipeline.sources.locking import holder, locked
 from rotation_pipeline.sources.vendors.errors import VendorError
-from rotation_pipeline.sources.vendors.locking import holder, locked
 
 MANIFEST = "manifest.json"
 SELECTION = "selection.json"
