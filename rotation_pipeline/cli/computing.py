@@ -54,10 +54,9 @@ def show_progress(quiet: bool) -> Generator[Callable[[Event], None]]:
         def line(event: Event) -> None:
             if event.outcome is not None:
                 rows = sum(event.outcome.rows.values())
+                text = _done(event.outcome, f"{rows} rows, {event.outcome.seconds:.1f} s")
                 err.print(
-                    f"[{event.position + 1}/{event.stages}] {event.stage.name}: {rows} rows, {event.outcome.seconds:.1f} s",
-                    markup=False,
-                    highlight=False,
+                    f"[{event.position + 1}/{event.stages}] {event.stage.name}: {text}", markup=False, highlight=False
                 )
 
         yield line
@@ -77,10 +76,8 @@ def show_progress(quiet: bool) -> Generator[Callable[[Event], None]]:
             bars.update(overall, total=event.stages, completed=event.position + (event.outcome is not None))
             if event.outcome is not None:
                 rows = sum(event.outcome.rows.values())
-                bars.console.print(
-                    f"[green]✓[/] {event.stage.name:<24} {rows:>9,} rows  {event.outcome.seconds:6.1f} s",
-                    highlight=False,
-                )
+                text = _done(event.outcome, f"{rows:>9,} rows  {event.outcome.seconds:6.1f} s")
+                bars.console.print(f"[green]✓[/] {event.stage.name:<24} {text}", highlight=False)
                 bars.update(stage_bar, visible=False)
             elif event.total:
                 bars.update(
@@ -92,7 +89,17 @@ def show_progress(quiet: bool) -> Generator[Callable[[Event], None]]:
         yield show
 
 
-def _execute(settings: Settings, months: Sequence[date], only: Sequence[str] | None, as_json: bool) -> list[Any]:
+def _done(outcome: Outcome, rows_and_time: str) -> str:
+    """What a stage did, and how many months it found stored."""
+    kept = f"{outcome.kept} months stored before"
+    if not outcome.kept:
+        return rows_and_time
+    return f"{rows_and_time}, {kept}" if outcome.months else kept
+
+
+def _execute(
+    settings: Settings, months: Sequence[date], only: Sequence[str] | None, as_json: bool, *, again: bool = True
+) -> list[Any]:
     from rotation_pipeline.cli.interrupt import heed_interrupts
     from rotation_pipeline.orchestration.runner import download, make_source, run_graph, stages_named
     from rotation_pipeline.warehouse.store import open_warehouse
@@ -118,7 +125,15 @@ def _execute(settings: Settings, months: Sequence[date], only: Sequence[str] | N
                 show(event)
 
             return run_graph(
-                warehouse, settings, months, only=only, source=source, listen=listen, warn=warn, fetching=tell
+                warehouse,
+                settings,
+                months,
+                only=only,
+                source=source,
+                listen=listen,
+                warn=warn,
+                fetching=tell,
+                again=again,
             )
 
 
@@ -179,13 +194,19 @@ def run(
     stale: Annotated[
         bool, typer.Option("--stale", help="Only what a restatement that was taken over made stale, every month of it.")
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="Compute everything, also what the same code, data and settings have stored before."
+        ),
+    ] = False,
     pairs: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole graph and print the verdict. Example: rotation run --source files --path DATA --from 2014-01 --to 2024-01"""
     started = time.monotonic()
     if stale:
-        if month or stage or first or last or pairs:
+        if month or stage or first or last or pairs or again:
             raise typer.BadParameter(
                 "--stale computes what is marked, as it was computed: no months, stages or settings"
             )
@@ -193,7 +214,8 @@ def run(
         return
     settings = settings_of(source, path, first, last, database, pairs)
     months = [_month_of_sample(month, settings)] if month else settings.all_months()
-    outcomes = _execute(settings, months, stage, as_json)
+    # months and stages that are named are computed whatever is stored
+    outcomes = _execute(settings, months, stage, as_json, again=again or bool(month or stage))
     _tell_narratives(settings, outcomes)
     seconds = time.monotonic() - started
     if stage or months[-1] < settings.sample.first:
@@ -341,6 +363,13 @@ def ingest(
         out.print(rich_table(rows))
         out.print("coverage", highlight=False)
         out.print(rich_table(covered))
+        if any(row["quarantined"] or row["warnings"] for row in covered):
+            where = escaped(str(settings.database_path))
+            out.print(
+                f"Which rows, and why: `rotation show raw.quarantine --database {where}`",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _coverage(outcomes: Sequence[Outcome], settings: Settings) -> list[dict[str, Any]]:

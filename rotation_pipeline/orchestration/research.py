@@ -359,7 +359,7 @@ STAGES: tuple[Stage, ...] = (
           back=None, options=("narratives",)),
     Stage("narratives", "narratives", "Three to five sentences a month in Chinese and English, every number checked against its fact",
           "sample", _names(narratives.NARRATIVES), write_narratives,
-          options=("narratives",)),
+          options=("narratives",), asks=True),
 )  # fmt: skip
 
 REPORT = Stage(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
 from importlib import metadata
@@ -14,11 +14,12 @@ from pathlib import Path
 
 from rotation_pipeline.market.calendar import months_between
 from rotation_pipeline.market.tables import SOURCE_TABLES
-from rotation_pipeline.orchestration.consistency import inspect
+from rotation_pipeline.orchestration.consistency import inspect, inspect_all
+from rotation_pipeline.orchestration.due import due
 from rotation_pipeline.orchestration.graph import stages
 from rotation_pipeline.orchestration.stages import Outcome, Stage, Work, run_stage
 from rotation_pipeline.settings import PLACES, Settings
-from rotation_pipeline.sources.base import Downloads, Source
+from rotation_pipeline.sources.base import AsksAgain, Downloads, Source
 from rotation_pipeline.warehouse.errors import WarehouseError
 from rotation_pipeline.warehouse.models import models_folder
 from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
@@ -186,8 +187,11 @@ def prepare(
 ) -> None:
     """Let a source that downloads fetch what ``months`` and their sanity rules need; its version is known after that.
 
-    Raises WarehouseError, with nothing asked, for one that lacks a table no month may be without.
+    Raises WarehouseError, with nothing asked, for one that lacks a table no month may be without, and SourceError for months
+    outside the span of one that has files.
     """
+    from rotation_pipeline.sources.ingest import check_request
+
     if isinstance(source, Downloads):
         refused = source.refused()
         lacking = [table.name for table in SOURCE_TABLES if table.minimum_rows and table.name in refused]
@@ -196,6 +200,8 @@ def prepare(
                 f"source {source.name} does not serve {', '.join(lacking)}, and no month can be stored without. Give a folder "
                 "that holds them, in the layout of the files source (--path FOLDER). Nothing was asked of the vendor"
             )
+        if not isinstance(source, AsksAgain):  # one that holds its files knows their span before it reads them all
+            check_request(source, months)
         source.prepare(months[0] - timedelta(days=settings.sanity.lookback_days), months[-1], listen)
 
 
@@ -229,12 +235,14 @@ def run_graph(
     warn: Callable[[str], None] = _log_warning,
     fetching: Callable[[int, int, str], None] = lambda _done, _total, _next: None,
     checked: bool = True,
+    again: bool = True,
 ) -> list[Outcome]:
     """Run the stages (all, or those named in ``only``) for ``months``; each stage is stored before the next begins.
 
     Before the first one begins, everything they will read is held against what is stored: a refusal changes nothing.
     ``warn`` hears of rows of other code, packages or places the run builds on; ``fetching`` how a vendor's download goes on.
     ``checked``: hold every table against its definition, as is right but where many like markets are computed.
+    ``again``: also compute what is stored as this run would store it (see :func:`~rotation_pipeline.orchestration.due.due`).
     """
     chosen = stages_named(only)
     if list(months) != months_between(months[0], months[-1]):
@@ -245,18 +253,20 @@ def run_graph(
     if any(stage.fetches for stage in chosen):
         prepare(settings, used, months, fetching)
     run_id, facts = identify(settings, used)
-    for notice in inspect(warehouse, settings, run_id, facts, chosen, months):
+    asked = [(stage, stage.months(settings, months)) for stage in chosen]
+    work_to_do = asked if again else due(warehouse, settings, facts, chosen, months)
+    for notice in inspect_all(warehouse, settings, run_id, facts, work_to_do):
         warn(notice)
     warehouse.record_run(run_id, facts)
     outcomes: list[Outcome] = []
-    for position, stage in enumerate(chosen):
+    for position, ((stage, wanted), (_, to_compute)) in enumerate(zip(asked, work_to_do, strict=True)):
         listen(Event(stage, position, len(chosen)))
 
         def progress(done: int, total: int, stage: Stage = stage, position: int = position) -> None:
             listen(Event(stage, position, len(chosen), done, total))
 
-        work = Work(warehouse, settings, used, run_id, list(months), progress, checked=checked)
-        outcomes.append(run_stage(stage, work))
+        work = Work(warehouse, settings, used, run_id, list(to_compute), progress, checked=checked)
+        outcomes.append(replace(run_stage(stage, work), kept=len(wanted) - len(to_compute)))
         for notice in work.notices:
             warn(notice)
         listen(Event(stage, position, len(chosen), outcome=outcomes[-1]))

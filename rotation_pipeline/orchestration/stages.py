@@ -140,6 +140,8 @@ class Stage:
     """Of a wide stage: how many daily bars the months have; a guess will do."""
     fetches: bool = False
     """It reads the source: what that downloads is brought before, and for no other stage."""
+    asks: bool = False
+    """It asks a language model, where one is set: answers are no matter of code and settings alone."""
     resumes: str | None = None
     """Table of which it reads the month itself and each security's last row before it, however far back."""
 
@@ -164,7 +166,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What running a stage did; ``frames``: what was stored, of a table too large to hold only the last months."""
+    """What running a stage did; ``frames``: what was stored, of a table too large to hold only the last months; ``kept``:
+    months it left as they were stored before."""
 
     stage: str
     months: tuple[date, ...]
@@ -173,6 +176,7 @@ class Outcome:
     frames: Mapping[str, pl.DataFrame]
     seconds: float
     artifacts: tuple[Path, ...] = ()
+    kept: int = 0
 
 
 def run_stage(stage: Stage, work: Work) -> Outcome:

@@ -298,6 +298,8 @@ def showcases(data: ReportData, words: Words) -> list[Block]:
             outside.append(span)
             continue
         blocks.append(_period(data, words, one, span, own))
+    if blocks and data.source_kind == "simulated":
+        blocks.insert(0, Note(words("showcase.simulated")))
     if outside:
         blocks.append(Note(words("showcase.outside", periods=words("list.join").join(outside))))
     return blocks

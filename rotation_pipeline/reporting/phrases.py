@@ -81,6 +81,10 @@ PHRASES: dict[str, tuple[str, str]] = {
     "showcase.decline": ("A year of decline", "下跌的一年"),
     "showcase.outbreak": ("Outbreak", "疫情冲击"),
     "showcase.outside": ("Not in this sample: {periods}.", "不在本样本内：{periods}。"),
+    "showcase.simulated": (
+        "The periods are named after what the real market went through in these months. The simulated market went through nothing of the kind: here they are months like any other.",
+        "各时期以真实市场在这些月份的经历命名。模拟市场并无这些经历：这里只是普通的月份。",
+    ),
     "showcase.partial": ("(only {months} of {all} months in the sample)", "（样本内只有 {months}/{all} 个月）"),
     "showcase.market": ("Market", "市场"),
     "showcase.weights": ("Weights", "权重"),

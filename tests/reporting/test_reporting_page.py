@@ -142,6 +142,14 @@ def test_badge_on_top_and_on_every_chart(kind: str, badge: str, data: ReportData
     assert all(badge in figure for figure in figures.values())
 
 
+@pytest.mark.parametrize("kind", ["simulated", "real"])
+def test_simulated_months_are_not_given_the_history_of_real_ones(
+    data: ReportData, texts: dict[str, str], kind: str
+) -> None:
+    text = texts["en"] if kind == data.source_kind else render_report(replace(data, source_kind=kind), "en")
+    assert ("named after what the real market went through" in text) == (kind == "simulated")
+
+
 def test_untrusted_text_is_escaped(data: ReportData) -> None:
     text = render_report(
         replace(data, source_name=HOSTILE, ingestions=data.ingestions.assign(table_name=HOSTILE)), "en"

@@ -1,0 +1,223 @@
+"""A run computes what is not stored as it would store it, and leaves the rest: the database is the same bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+from conftest import small_settings
+
+from rotation_pipeline.orchestration import runner
+from rotation_pipeline.orchestration.due import due
+from rotation_pipeline.orchestration.graph import inputs_of, stages
+from rotation_pipeline.orchestration.runner import identify, make_source, run_graph
+from rotation_pipeline.orchestration.stages import Outcome
+from rotation_pipeline.settings import Settings, stored_settings
+from rotation_pipeline.warehouse.catalog import catalog, table_named
+from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
+
+LAST = date(2014, 6, 1)
+STORING = [stage for stage in stages() if any(not table_named(name).view for name in stage.tables)]
+
+
+def tiny(folder: Path) -> Settings:
+    return small_settings(
+        folder,
+        sample={"start": "2014-01", "end": "2014-06", "history_months": 31, "style_history_months": 6},
+        simulation={"start_month": "2011-05"},
+        forecasts={"experts": ["zero", "historical_mean", "factor_momentum"], "min_train_months": 12},
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = tiny(tmp_path_factory.mktemp("due"))
+    with open_warehouse(settings.database_path, threads=2) as warehouse:
+        run_graph(warehouse, settings, settings.all_months())
+    return settings
+
+
+@pytest.fixture
+def copy(made: Settings, tmp_path: Path) -> Iterator[Warehouse]:
+    path = tmp_path / "copy.duckdb"
+    shutil.copy(made.database_path, path)
+    with open_warehouse(path, threads=2) as warehouse:
+        yield warehouse
+
+
+def changed(made: Settings, copy: Warehouse, **changes: dict[str, object]) -> Settings:
+    values = made.model_dump(mode="json")
+    for group, members in changes.items():
+        values[group] |= members
+    return stored_settings(json.dumps(values), database=copy.path, output=copy.path.parent / "output")
+
+
+def months_due(warehouse: Warehouse, settings: Settings) -> dict[str, list[date]]:
+    """By stage that stores rows the months it would compute; stages without any are left out."""
+    _, facts = identify(settings, make_source(settings))
+    found = due(warehouse, settings, facts, stages(), settings.all_months())
+    return {stage.name: months for stage, months in found if months and stage in STORING}
+
+
+def after(*names: str) -> set[str]:
+    """The stages and all that are made of their rows."""
+    found: set[str] = set(names)
+    for stage in STORING:
+        made_of = {producer.name for producer in STORING for name in inputs_of(stage) if name in producer.tables}
+        if made_of & found:
+            found.add(stage.name)
+    return found
+
+
+def rows(warehouse: Warehouse) -> dict[str, list[tuple[object, ...]]]:
+    """Every computed row; raw rows but for when they were fetched."""
+    return {
+        name: warehouse.read(name).drop("fetched_at", strict=False).rows()
+        for name, table in catalog().items()
+        if not table.view
+    }
+
+
+def computed(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    return {outcome.stage: len(outcome.months) for outcome in outcomes if outcome.months}
+
+
+def test_a_second_run_computes_nothing_but_the_report(made: Settings, copy: Warehouse) -> None:
+    settings = changed(made, copy)
+    assert months_due(copy, settings) == {}
+    before = rows(copy)
+    log = copy.execute("SELECT count(*) FROM meta.executions")
+    outcomes = run_graph(copy, settings, settings.all_months(), again=False)
+    assert set(computed(outcomes)) == {"staging", "overview", "html_report"}
+    assert {outcome.stage: outcome.kept for outcome in outcomes}["weights"] == 7
+    assert outcomes[-1].artifacts
+    assert all(path.exists() for path in outcomes[-1].artifacts)
+    assert rows(copy) == before
+    assert copy.execute("SELECT count(*) FROM meta.executions") == log
+
+
+def test_a_further_month_costs_a_month_and_gives_the_same_database(made: Settings, tmp_path: Path) -> None:
+    whole = tiny(tmp_path)
+    with open_warehouse(whole.database_path, threads=2) as warehouse:
+        run_graph(warehouse, whole, whole.all_months()[:-1], again=False)
+        outcomes = run_graph(warehouse, whole, whole.all_months(), again=False)
+        found = computed(outcomes)
+        assert {found[stage.name] for stage in STORING} == {1}
+        step_by_step = rows(warehouse)
+    with open_warehouse(made.database_path, threads=2) as warehouse:
+        assert step_by_step == rows(warehouse)
+
+
+def test_other_settings_compute_what_they_shape_and_what_is_made_of_it(made: Settings, copy: Warehouse) -> None:
+    settings = changed(made, copy, allocation={"tilt_cap": 0.11})
+    found = months_due(copy, settings)
+    # the trials are those of these settings
+    assert set(found) == after("weights", "trials")
+    assert "expert_forecasts" not in found
+    assert "stock_backtest" in found
+    assert found["weights"][0] == date(2013, 12, 1)
+    assert found["factor_backtest"][0] == date(2014, 1, 1)
+    run_graph(copy, settings, settings.all_months(), again=False)
+    kept = rows(copy)
+    assert months_due(copy, settings) == {}
+    run_graph(copy, settings, settings.all_months())
+    other = rows(copy)
+    # by content: rows left as they were name the run that computed them
+    assert {name: strip(copy, name, of) for name, of in kept.items()} == {
+        name: strip(copy, name, of) for name, of in other.items()
+    }
+    assert set(months_due(copy, changed(made, copy))) == after("weights", "trials")
+
+
+def strip(warehouse: Warehouse, name: str, of: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Rows without the run that computed them."""
+    columns = warehouse.read(name, limit=0).drop("fetched_at", strict=False).columns
+    at = [place for place, column in enumerate(columns) if column != "run_id"]
+    return [tuple(row[place] for place in at) for row in of]
+
+
+def test_other_code_and_packages_compute_everything(
+    made: Settings, copy: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = changed(made, copy)
+    everything = {stage.name for stage in STORING}
+    with monkeypatch.context() as other:
+        other.setattr(runner, "code_version", lambda: "9.9.9+0")
+        assert set(months_due(copy, settings)) == everything
+    with monkeypatch.context() as other:
+        other.setattr(runner, "package_versions", lambda: {"numpy": "0.1"})
+        assert set(months_due(copy, settings)) == everything
+
+
+def test_a_month_written_again_makes_due_what_reads_it_from_there_on(made: Settings, copy: Warehouse) -> None:
+    settings = changed(made, copy)
+    run_graph(copy, settings, [date(2014, 3, 1)], only=["forecasts"])
+    found = months_due(copy, settings)
+    assert set(found) == after("forecasts") - {"forecasts"}
+    assert found["weights"] == [date(2014, month, 1) for month in (3, 4, 5, 6)]
+
+
+def test_a_month_of_a_stage_that_builds_on_itself_makes_its_later_ones_due(made: Settings, copy: Warehouse) -> None:
+    settings = changed(made, copy)
+    run_graph(copy, settings, [date(2014, 2, 1)], only=["market_regimes"])
+    found = months_due(copy, settings)
+    assert found["market_regimes"][0] == date(2014, 3, 1)
+    assert found["regime_evidence"][0] == date(2014, 2, 1), "made of February's regimes, which were written after it"
+
+
+def test_a_run_that_was_cut_off_goes_on(made: Settings, copy: Warehouse) -> None:
+    """Each stage is stored before the next begins; here the last stages and two months of weights are missing."""
+    settings, whole = changed(made, copy), rows(copy)
+    names = [stage.name for stage in STORING]
+    later = names[names.index("weights") :]
+    for stage in STORING:
+        for name in stage.tables if stage.name in later else ():
+            first = date(2014, 5, 1) if stage.name == "weights" else date.min
+            copy.execute(f"DELETE FROM {name} WHERE month >= ?", [first])
+    copy.execute("DELETE FROM meta.executions WHERE list_contains(?, stage)", [later[1:]])
+    copy.execute("UPDATE meta.executions SET last_month = DATE '2014-04-01' WHERE stage = 'weights'")
+    outcomes = run_graph(copy, settings, settings.all_months(), again=False)
+    found = computed(outcomes)
+    assert found["weights"] == 2
+    assert found["factor_backtest"] == 6
+    assert "expert_forecasts" not in found
+    assert rows(copy) == whole
+
+
+def test_stale_marks_and_other_raw_rows_make_due(made: Settings, copy: Warehouse) -> None:
+    settings = changed(made, copy)
+    month = date(2014, 4, 1)
+    copy.execute("INSERT INTO meta.stale VALUES ('marts.factor_longshort', ?, 'x')", [month])
+    found = months_due(copy, settings)
+    assert set(found) == after("factor_returns")
+    assert found["factor_returns"][0] == month
+    copy.execute("DELETE FROM meta.stale")
+    copy.execute("UPDATE meta.run_inputs SET sha256 = 'other' WHERE table_name = 'daily_bars' AND month = ?", [month])
+    found = months_due(copy, settings)
+    assert found["adjusted_bars"] == [date(2014, number, 1) for number in (4, 5, 6)]
+    assert "raw_market_data" not in found, "the rows are there; what was made of them was made of others"
+
+
+def test_another_version_of_the_source_is_fetched_and_its_equal_rows_change_nothing(
+    made: Settings, copy: Warehouse
+) -> None:
+    """As a folder that grew by a month: what is stored of it is held against it again."""
+    settings = changed(made, copy)
+    copy.execute("UPDATE meta.runs SET source_version = 'earlier'")
+    assert set(months_due(copy, settings)) == {"raw_market_data"}
+
+
+def test_where_a_language_model_is_asked_texts_are_asked_for_again(made: Settings, copy: Warehouse) -> None:
+    """What it answered is kept and not asked twice; what it failed to answer is."""
+    settings = changed(made, copy, llm={"base_url": "http://127.0.0.1:9/v1", "model": "any"})
+    assert set(months_due(copy, settings)) == {"narratives"}
+    assert len(months_due(copy, settings)["narratives"]) == 6
+
+
+def test_a_setting_that_may_refuse_a_month_lets_none_pass_unseen(made: Settings, copy: Warehouse) -> None:
+    settings = changed(made, copy, universe={"maximum_absent": 0.01})
+    assert "universe" in months_due(copy, settings)
