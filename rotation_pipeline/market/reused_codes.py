@@ -113,6 +113,21 @@ def by_company(frame: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns((key * COMPANIES + which).cast(pl.Int32).alias("asset_key"))
 
 
+def with_company(frame: pl.DataFrame, listings: pl.DataFrame, code: str, dated: str) -> pl.DataFrame:
+    """``frame``, its rows in order, with ``company``: one text a company, as a table of listings tells them apart.
+
+    ``listings``: a row a company, ``code`` and ``listed_on``, all of them known beforehand: for looking back on a whole
+    history, never for what a month could know. Rows dated before a later company's first day are those of the one before.
+    """
+    known = listings.select(code, "listed_on").drop_nulls().unique()
+    later = known.filter(pl.col("listed_on") > pl.col("listed_on").min().over(code)).sort("listed_on")
+    placed = frame.with_row_index("_row").sort(dated).join_asof(
+        later, left_on=dated, right_on="listed_on", by=code, strategy="backward", check_sortedness=False
+    ).sort("_row")  # fmt: skip
+    both = pl.concat_str(pl.col(code, "listed_on").cast(pl.String), separator=" ", ignore_nulls=True)
+    return placed.with_columns(both.alias("company")).drop("_row", "listed_on")
+
+
 def by_code(frame: pl.DataFrame) -> pl.DataFrame:
     """The inverse of :func:`by_company` where some code was reused."""
     return frame.with_columns((pl.col("asset_key") // COMPANIES).cast(pl.Int32))

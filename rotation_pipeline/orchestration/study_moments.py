@@ -21,9 +21,6 @@ INDEX = "000300.SH"
 REAL_DAYS = (date(2013, 6, 1), date(2023, 5, 31))
 """Complete membership of the CSI 300 in the data."""
 WARM_UP_MONTHS = 30
-LIKE_ALL_SHARES = {"idiosyncratic_volatility": 0.33, "st_hazard": 0.0024, "suspension_hazard": 0.06}
-"""The defaults are those of the fifty largest names; most of a whole market's are small: wilder, more often suspended and
-under special treatment (3 % of all A shares' months, 0.8 % at the default)."""
 FAR = 2.0
 """A ratio of simulated to real beyond this, or below its inverse, is far."""
 
@@ -54,9 +51,7 @@ def simulated(stocks: int, years: int, seed: int, tell: Callable[[str], None]) -
     last = date(2024, 12, 1)
     start = add_months(last, 1 - 12 * years)
     sizes = {"n_stocks": stocks, "n_members": min(300, stocks), "n_spare": max(30, stocks // 10)}
-    options = replace(
-        SimulationOptions(seed=seed), index_id=INDEX, start_month=f"{start:%Y-%m}", **sizes, **LIKE_ALL_SHARES
-    )
+    options = replace(SimulationOptions(seed=seed), index_id=INDEX, start_month=f"{start:%Y-%m}", **sizes)
     simulator = Simulator(options)
     tell(f"simulating {options.total} names, {start:%Y-%m} to {last:%Y-%m}")
     simulator.advance(last)
@@ -86,7 +81,7 @@ def real(path: Path) -> Mapping[str, pl.DataFrame]:
     found: dict[str, pl.DataFrame] = {}
     folder, stocks = path / "csi300", path / "references" / "ashare_all_monthly_2010_2022.parquet"
     if folder.is_dir():
-        names = ("index_bars", "daily_bars", "daily_valuation", "index_members")
+        names = ("index_bars", "daily_bars", "daily_valuation", "index_members", "listings")
         tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in names}
         tables["daily_bars"] = tables["daily_bars"].filter(pl.col("day").is_between(*REAL_DAYS))
         found["index"] = moments(tables, INDEX)
@@ -126,8 +121,7 @@ _TITLES = {
 
 def markdown(lines: list[Line], command: str) -> str:
     """The section between :data:`BEGIN` and :data:`END`."""
-    settings = ", ".join(f"`{name}` {value:g}" for name, value in LIKE_ALL_SHARES.items())
-    text = f"{BEGIN}\n\nMade by `{command}`, with {settings}. **far**: more than a factor {FAR:g} from the real value, or of the other sign.\n"
+    text = f"{BEGIN}\n\nMade by `{command}`; options of the market but for its size, index and first month are the defaults. **far**: more than a factor {FAR:g} from the real value, or of the other sign.\n"
     for part, title in _TITLES.items():
         text += f"\n{title}\n\n| moment | unit | | real | simulated |\n|---|---|---|---|---|\n"
         for line in lines:

@@ -31,11 +31,20 @@ def run_study(path: Path, listen: Callable[[str], None] = lambda _name: None) ->
             found += check_folder(path / name, index_id, count, first, last, fetched_at=now)
     if (path / STOCKS).is_file() and (path / PUBLISHED).is_file():
         listen("references")
-        found += factor_checks(pl.read_parquet(path / STOCKS), pl.read_csv(path / PUBLISHED, try_parse_dates=True))
+        published = pl.read_csv(path / PUBLISHED, try_parse_dates=True)
+        found += factor_checks(pl.read_parquet(path / STOCKS), published, _listings(path))
     if not found:
         names = ", ".join([*FOLDERS, str(STOCKS)])
         raise SourceError(f"{path} holds none of {names}; give the folder that does (--path)")
     return found
+
+
+def _listings(path: Path) -> pl.DataFrame:
+    """First days of the companies of whatever of the folders is there: of the larger names, as a market's listings are not."""
+    none = pl.DataFrame(schema={"asset_id": pl.String, "listed_on": pl.Date})
+    files = [path / name / "listings.parquet" for name in FOLDERS]
+    known = [pl.read_parquet(file, columns=none.columns) for file in files if file.is_file()]
+    return pl.concat([none, *known]).unique()
 
 
 def markdown(checks: Sequence[Check]) -> str:

@@ -17,6 +17,7 @@ import polars as pl
 
 from rotation_pipeline.market.calendar import last_session, month_last_day, months_between
 from rotation_pipeline.market.options import SanityOptions
+from rotation_pipeline.market.reused_codes import with_company
 from rotation_pipeline.sources.files import FilesSource
 from rotation_pipeline.sources.ingest import Ingestion, ingest_months
 
@@ -119,22 +120,25 @@ def index_check(moves: pl.DataFrame) -> Check:
     )  # fmt: skip
 
 
-def factor_checks(stocks: pl.DataFrame, published: pl.DataFrame) -> list[Check]:
+def factor_checks(stocks: pl.DataFrame, published: pl.DataFrame, listings: pl.DataFrame) -> list[Check]:
     """All-A market and crude size factor against Liu, Stambaugh and Yuan (2019, JFE 134).
 
-    ``stocks``: code, month, ret, total_mv_wan, float_mv_wan of every stock and month. ``published``: date, rf_mon, mktrf,
-    SMB in percent. Market: returns weighted by last month's float value, less the riskless rate. Size: of stocks listed
-    six months, value-weighted return of those below the median of last month's total value less that of those above;
-    unlike the publication neither the smallest 30 % are left out nor value is held equal, hence crude.
+    ``stocks``: code (sh.600519), month, ret, total_mv_wan, float_mv_wan of every stock and month. ``published``: date,
+    rf_mon, mktrf, SMB in percent. ``listings``: asset_id and listed_on as far as known; a company that was given another
+    one's code is a stock of its own. Market: returns weighted by last month's float value, less the riskless rate. Size:
+    of stocks listed six months, value-weighted return of those below the median of last month's total value less that of
+    those above; unlike the publication neither the smallest 30 % are left out nor value is held equal, hence crude.
     """
     numbers = [pl.col(name).cast(pl.Float64) for name in ("ret", "total_mv_wan", "float_mv_wan")]
-    panel = stocks.sort("code", "month").select("code", "month", *numbers)
+    panel = stocks.sort("code", "month").select("code", "month", pl.col("month").dt.month_end().alias("end"), *numbers)
+    vendor_code = pl.col("asset_id").str.slice(7).str.to_lowercase() + "." + pl.col("asset_id").str.slice(0, 6)
+    panel = with_company(panel, listings.select(vendor_code.alias("code"), "listed_on"), "code", "end")
     panel = panel.with_columns(
         *(
-            pl.col(name).shift(1).over("code").alias(f"last_{name}")
+            pl.col(name).shift(1).over("company").alias(f"last_{name}")
             for name in ("month", "total_mv_wan", "float_mv_wan")
         ),
-        pl.col("month").min().over("code").alias("first"),
+        pl.col("month").min().over("company").alias("first"),
     ).filter(pl.col("last_month") == pl.col("month").dt.offset_by("-1mo"))
     panel = panel.drop_nulls(["ret", "last_total_mv_wan", "last_float_mv_wan"])
     series = published.with_columns(pl.col("date").dt.month_start().alias("month"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import date
 
 import polars as pl
@@ -50,8 +49,8 @@ class SimulatedSource:
 
     @property
     def version(self) -> str:
-        """Version of the model and a hash of the options."""
-        text = json.dumps(asdict(self._options), sort_keys=True)
+        """Version of the model and a hash of the options in effect: equal markets have equal versions."""
+        text = json.dumps(self._options.in_effect, sort_keys=True)
         return f"{MODEL}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def span(self) -> tuple[date, date]:

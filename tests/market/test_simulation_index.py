@@ -141,3 +141,9 @@ def test_there_are_codes_for_an_index_of_five_thousand() -> None:
         SimulationError, match=r"segment shenzhen has codes for 5999 names only; lower simulation\.n_stocks"
     ):
         draw_roster(SimulationOptions(n_stocks=60_000, n_members=50))
+
+
+def test_more_members_than_names_are_refused_and_few_names_are_all_members() -> None:
+    assert SimulationOptions(n_stocks=30).members == 30
+    with pytest.raises(SimulationError, match="n_members 5000 is more than n_stocks 50, of which members are taken"):
+        SimulationOptions(n_members=5000)

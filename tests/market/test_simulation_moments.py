@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rotation_pipeline.market.calendar import sessions
 from rotation_pipeline.market.simulation import SimulationOptions, simulate
 from rotation_pipeline.market.simulation.moments import moments
 
@@ -113,3 +114,35 @@ def test_moments_of_a_small_market_by_hand() -> None:
     assert found["spread of ln market value"] == pytest.approx(np.log(10) / np.sqrt(2))
     assert found["median earnings yield"] == pytest.approx(1 / 8)
     assert found["suspension rate"] == 0.0
+
+
+def test_the_companies_of_one_code_are_two_stocks() -> None:
+    """The same moments as under two codes: a calm company, and a wild one that is given its code."""
+    rng, days, begins = np.random.default_rng(3), sessions(date(2015, 1, 5), date(2019, 12, 31)), date(2017, 6, 1)
+    parts: list[pl.DataFrame] = []
+    for code, own, spread in (
+        ("a", [day for day in days if day < date(2017, 5, 2)], 0.01),
+        ("b", [day for day in days if day >= begins], 0.03),
+        ("c", days, 0.02),
+    ):
+        change = 1.0 + rng.normal(0.0, spread, len(own))
+        close = 10.0 * np.cumprod(change)
+        parts.append(pl.DataFrame({"asset_id": code, "day": own, "close": close, "prev_close": close / change}))
+    fixed = {"is_suspended": False, "is_st": False, "board": "main", "pe_ttm": 8.0, "pb": 1.0, "turnover_rate": 0.01}
+    bars = pl.concat(parts).with_columns(
+        pl.col("close").alias("open"), pl.col("close").alias("high"), pl.col("close").alias("low"),
+        *(pl.lit(value).alias(name) for name, value in fixed.items()),
+        pl.lit(0.02).alias("dividend_yield_ttm"), pl.lit(1e10).alias("total_market_value"),
+    )  # fmt: skip
+    spells = pl.DataFrame({"index_id": "000016.SH", "asset_id": ["a", "b", "c"], "valid_from": [days[0], begins, days[0]], "valid_to": [begins, None, None]})  # fmt: skip
+    index = pl.DataFrame({"index_id": "000016.SH", "day": days, "close": parts[2]["close"]})
+    listings = pl.DataFrame({"asset_id": ["a", "b", "c"], "listed_on": [date(2001, 1, 2), begins, date(2001, 1, 2)]})
+
+    def found(code: pl.Expr, *, known: bool) -> pl.DataFrame:
+        rows, members = bars.with_columns(code), spells.with_columns(code)
+        told = {"listings": listings.with_columns(code)} if known else {}
+        return moments({"daily_bars": rows, "daily_valuation": rows, "index_members": members, "index_bars": index, **told})  # fmt: skip
+
+    reused = pl.col("asset_id").replace("b", "a")
+    assert found(reused, known=True).equals(found(pl.col("asset_id"), known=False))
+    assert not found(reused, known=False).equals(found(pl.col("asset_id"), known=False))

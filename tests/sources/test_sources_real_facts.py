@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import REAL_DATA
+from rich.console import Console
 
+from rotation_pipeline.cli.proving import checks_table
 from rotation_pipeline.market.calendar import add_months
 from rotation_pipeline.orchestration.study_real_data import markdown, run_study
 from rotation_pipeline.sources.base import SourceError
 from rotation_pipeline.sources.ingest import Ingestion
 from rotation_pipeline.sources.real_data import (
     MOUTAI,
+    Check,
     close_checks,
     defect_checks,
     factor_checks,
@@ -26,6 +30,7 @@ from rotation_pipeline.sources.real_data import (
 )
 
 A, B = "600001.SH", "600002.SH"
+NO_LISTINGS = pl.DataFrame(schema={"asset_id": pl.String, "listed_on": pl.Date})
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "real-data.md"
 
 
@@ -90,11 +95,22 @@ def test_factors_of_a_made_up_market() -> None:
     ]
     stocks = pl.DataFrame(rows, schema=["code", "month", "ret", "total_mv_wan", "float_mv_wan"], orient="row")
     published = pl.DataFrame({"date": months, "rf_mon": 0.0, "mktrf": 100 * market, "SMB": 100 * size})
-    found = factor_checks(stocks, published)
+    found = factor_checks(stocks, published, NO_LISTINGS)
     assert [check.holds for check in found] == [True, True]
     assert found[1].found == "1.0000"
     other = published.with_columns(SMB=pl.Series(rng.normal(0, 3, 60)))
-    assert [check.holds for check in factor_checks(stocks, other)] == [True, False]
+    assert [check.holds for check in factor_checks(stocks, other, NO_LISTINGS)] == [True, False]
+    # s0's code goes to a large company, whose first five months are those of a new listing
+    known = pl.DataFrame({"asset_id": ["600000.SH"] * 2, "listed_on": [date(1999, 11, 10), date(2012, 6, 20)]})
+    late = (pl.col("code") == "sh.600000") & (pl.col("month") >= date(2012, 6, 1))
+    large = pl.col("month").replace_strict(dict(zip(months, market - 0.5 * size, strict=True)))
+    wild = pl.when(late & (pl.col("month") <= date(2012, 11, 1))).then(2.0).when(late).then(large).otherwise("ret")
+    values = [wild.alias("ret")] + [
+        pl.when(late).then(1e7).otherwise(name).alias(name) for name in ("total_mv_wan", "float_mv_wan")
+    ]
+    reused = stocks.with_columns(pl.col("code").replace("s0", "sh.600000")).with_columns(values)
+    assert [check.holds for check in factor_checks(reused, published, known)] == [True, True]
+    assert [check.holds for check in factor_checks(reused, published, known.head(1))] == [False, False]
 
 
 def test_defects_must_be_the_listed_ones() -> None:
@@ -143,3 +159,17 @@ def test_the_command_names_a_folder_without_data(rotation: Any, tmp_path: Path) 
     answer = rotation("study", "real-data", "--path", tmp_path)
     assert answer.code == 1
     assert "give the folder that does (--path)" in answer.stderr
+
+
+def test_a_window_of_a_hundred_columns_shows_every_check_whole() -> None:
+    long = Check("references", "crude size factor (small − large) against the China three-factor series", "correlation > 0.95", "0.9697", True, "139 months")  # fmt: skip
+    wrong = Check("sse50", "share count moves of more than 20% (rule 3)", "94 listed", "93", False, "79 stay (warnings), 48 rows come back within 30 days (kept out)")  # fmt: skip
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(checks_table([wrong, long, long]))
+    shown = console.export_text()
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 100
+    for check in (long, wrong):
+        for text in (check.check, check.note, check.expected, check.found):
+            assert set(text.split()) <= set(shown.split()), text
+    assert (shown.count("NO"), shown.count("yes"), shown.count("references")) == (1, 2, 1)

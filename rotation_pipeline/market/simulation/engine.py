@@ -18,6 +18,7 @@ from rotation_pipeline.market.simulation.events import MonthEvents, draw_events,
 from rotation_pipeline.market.simulation.exposures import WINDOW, Snapshot, expected_excess, style_scores
 from rotation_pipeline.market.simulation.membership import BASE_LEVEL, month_members, start_membership
 from rotation_pipeline.market.simulation.options import SimulationError, SimulationOptions, Stream, generator
+from rotation_pipeline.market.simulation.placements import enlarge, placed_shares, size_gaps
 from rotation_pipeline.market.simulation.prices import MonthReturns, draw_returns, price_limits, start_dynamics
 from rotation_pipeline.market.simulation.records import MonthRecord, Records
 from rotation_pipeline.market.simulation.regimes import STYLES, next_regime, premia
@@ -126,11 +127,15 @@ class Simulator:
         premium = premia(self.regime, options.premium_strength)
         excess = expected_excess(self.scores, formed_on, premium)
         self._list(events)
+        if roster.small.any():
+            value = self.state[k.LAST] * self.state[k.TOTAL]
+            self.dynamics.size_gap = size_gaps(roster, self.standing.listed, value)
         moves = draw_returns(
             options, roster, self.dynamics, events, self.standing.industry, month, self.regime, self.scores, excess
         )
         before = self.state[k.TRADABLE].copy(), self.state[k.LAST].copy()
         self._unlock(month)
+        self._place(month, events)
         out, ex_cash, ex_bonus = self._trade(month, events, moves)
         self._index(month, events, inside, moves, before, out, ex_bonus)
         published = self._published(month, events)
@@ -153,6 +158,16 @@ class Simulator:
         total, tradable = self.state[k.TOTAL], self.state[k.TRADABLE]
         opened = (draw < _UNLOCK_HAZARD) & (tradable < total) & self.standing.listed
         self.state[k.TRADABLE] = np.where(opened, np.minimum(np.rint(tradable + 0.2 * total), total), tradable)
+
+    def _place(self, month: date, events: MonthEvents) -> None:
+        """Small companies take others over for new shares, on the month's first session."""
+        if not self.roster.small.any():
+            return
+        growth = placed_shares(self.options, self.roster, events, month, self.dynamics.size_gap)
+        total = np.rint(self.state[k.TOTAL] * growth)
+        exact = np.where(growth > 1.0, total / np.maximum(self.state[k.TOTAL], 1.0), 1.0)
+        self.state[k.TOTAL] = np.where(growth > 1.0, total, self.state[k.TOTAL])
+        enlarge(self.companies, exact)
 
     def _due(self, month: date, events: MonthEvents) -> Ints:
         """Session from which each name's distribution is due, −1 = none; those missed in a suspension are due at once."""

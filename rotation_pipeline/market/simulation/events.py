@@ -95,9 +95,9 @@ def draw_events(
     sessions = days[:, None]
     listed = ~np.isnat(standing.listed_on) & (sessions >= standing.listed_on)
     listed &= np.isnat(standing.delisted_on) | (sessions < standing.delisted_on)
-    is_st = _special_treatment(options, standing, month, before, profit, rng)
+    is_st = _special_treatment(options, roster, standing, month, before, profit, rng)
     changes = _reclassify(standing, days, before, rng)
-    suspended = _suspend(options, standing, month, before, nd, rng)
+    suspended = _suspend(options, roster, standing, month, before, nd, rng)
     for name in newly:
         standing.industry_since[name] = standing.listed_on[name]
     return MonthEvents(days, listed, newly, delisted, is_st, suspended & listed, changes)
@@ -136,7 +136,7 @@ def _delist_names(
     room = int((before & roster.eligible & (standing.st_since == 0)).sum()) - options.members - SPARE_ELIGIBLE
     delisted: list[int] = []
     for name in np.flatnonzero(seasoned & (draw < hazard)):
-        counts = bool(roster.eligible[name]) and standing.st_since[name] == 0
+        counts = bool(roster.eligible[name])  # under special treatment too: a member among them must be replaced
         if counts and room <= 0:
             continue
         room -= int(counts)
@@ -146,7 +146,13 @@ def _delist_names(
 
 
 def _special_treatment(
-    options: SimulationOptions, standing: Standing, month: date, before: Bools, profit: Floats, rng: np.random.Generator
+    options: SimulationOptions,
+    roster: Roster,
+    standing: Standing,
+    month: date,
+    before: Bools,
+    profit: Floats,
+    rng: np.random.Generator,
 ) -> Bools:
     """Special treatment starts and ends with a month; losses make it likelier and keep it on."""
     n = before.size
@@ -154,7 +160,7 @@ def _special_treatment(
     number = month.year * 12 + month.month
     running = standing.st_since > 0
     over = running & (number - standing.st_since >= _ST_MONTHS) & ((profit > 0) | (number - standing.st_since >= 24))
-    hazard = options.st_hazard * np.where(profit < 0, 5.0, 0.8)
+    hazard = options.st_hazard * np.where(profit < 0, 5.0, 0.8) * np.where(roster.small, options.small_st, 1.0)
     begins = before & ~running & (draw < hazard)
     standing.st_since = np.where(begins, number, np.where(over, 0, standing.st_since))
     return standing.st_since > 0
@@ -176,7 +182,13 @@ def _reclassify(
 
 
 def _suspend(
-    options: SimulationOptions, standing: Standing, month: date, before: Bools, nd: int, rng: np.random.Generator
+    options: SimulationOptions,
+    roster: Roster,
+    standing: Standing,
+    month: date,
+    before: Bools,
+    nd: int,
+    rng: np.random.Generator,
 ) -> Bools:
     """Suspended sessions, shape (nd, n): half of the spells a day, some ten, before 2018-11 a few up to four months."""
     n = before.size
@@ -185,7 +197,8 @@ def _suspend(
     length = np.where(kind < 0.5, 1, np.where(kind < 0.86, short, long))
     if month >= SHORTER_SUSPENSIONS:
         length = np.minimum(length, 10)
-    starts = before & (standing.suspended_left == 0) & (draw < options.suspension_hazard)
+    hazard = options.suspension_hazard * np.where(roster.small, options.small_suspension, 1.0)
+    starts = before & (standing.suspended_left == 0) & (draw < hazard)
     begin = np.where(starts, place, 0)
     end = np.where(starts, place + length, standing.suspended_left)
     session = np.arange(nd)[:, None]

@@ -18,6 +18,8 @@ FEWEST = 60
 SEASONING = 3
 """Months after its first one in which a stock's returns do not count."""
 _LIMIT = 0.098
+_RIGID = 1e-9
+"""Sum of squared deviations of monthly returns below which a stock did not move: its price was held at one fen."""
 _LARGE = 0.1
 
 
@@ -129,6 +131,7 @@ def _pairwise(wide: np.ndarray) -> float:
     count = np.maximum(count, 1.0)
     sums = filled.T @ present
     spread = (filled**2).T @ present - sums**2 / count
+    enough &= np.minimum(spread, spread.T) > _RIGID
     common = filled.T @ filled - sums * sums.T / count
     return float(np.mean(common[enough] / np.sqrt(spread * spread.T)[enough]))
 

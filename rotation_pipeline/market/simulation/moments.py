@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from rotation_pipeline.market.reused_codes import with_company
 from rotation_pipeline.market.simulation.prices import SESSIONS_A_YEAR
 
 _NEAR_LIMIT = 0.002
@@ -16,7 +17,8 @@ def moments(tables: Mapping[str, pl.DataFrame], index_id: str = "000016.SH") -> 
     """Moments of ``index_bars``, ``daily_bars``, ``daily_valuation`` and ``index_members`` in canonical columns.
 
     Stocks are taken while they are members of ``index_id``; the span is that of the bars, from
-    which days without a complete list of members must have been taken out. Returns columns ``moment`` (text), ``unit`` and ``value``, one row per moment. Returns are close / prev_close − 1 on
+    which days without a complete list of members must have been taken out. Where ``listings`` are there too, the companies
+    a code was given to one after the other count as so many stocks. Returns columns ``moment`` (text), ``unit`` and ``value``, one row per moment. Returns are close / prev_close − 1 on
     trading days; kurtosis is in excess of the normal's 3; the limit-hit rate counts closes within 0.2 points of ±10 %
     or ±5 % under special treatment, main board only.
     """
@@ -28,7 +30,9 @@ def moments(tables: Mapping[str, pl.DataFrame], index_id: str = "000016.SH") -> 
     trading = bars.filter(~pl.col("is_suspended")).with_columns(
         (pl.col("close") / pl.col("prev_close") - 1.0).alias("change")
     )
-    stocks = _by_stock(trading.sort(key, "day"), key)
+    none = pl.DataFrame(schema={key: bars.schema[key], "listed_on": pl.Date})
+    trading = with_company(trading, tables.get("listings", none), key, "day")
+    stocks = _by_stock(trading.sort("company", "day"))
     valuation = tables["daily_valuation"].join(bars.select(key, "day"), on=[key, "day"], how="semi")
     turnover = valuation.filter(pl.col("turnover_rate") > 0)["turnover_rate"].cast(pl.Float64)
     size = valuation.filter(pl.col("total_market_value") > 0).group_by("day").agg(
@@ -58,7 +62,7 @@ def moments(tables: Mapping[str, pl.DataFrame], index_id: str = "000016.SH") -> 
             "correlation",
             float(np.median(stocks["clustering"])),
         ),
-        ("mean pairwise correlation", "correlation", _mean_correlation(trading, key)),
+        ("mean pairwise correlation", "correlation", _mean_correlation(trading)),
         ("daily range high / low − 1, median", "fraction", float(span)),
         ("opening gap, absolute, median", "fraction", float(gap)),
         ("turnover rate, mean", "fraction a day", float(turnover.mean())),  # pyright: ignore[reportArgumentType]
@@ -85,10 +89,10 @@ def _of_members(bars: pl.DataFrame, members: pl.DataFrame, index_id: str) -> pl.
     return joined.filter(inside).drop("valid_from", "valid_to").sort(key, "day")
 
 
-def _by_stock(trading: pl.DataFrame, key: str) -> dict[str, list[float]]:
+def _by_stock(trading: pl.DataFrame) -> dict[str, list[float]]:
     """Moments of every stock with two years of member days or more."""
     found: dict[str, list[float]] = {"volatility": [], "kurtosis": [], "autocorrelation": [], "clustering": []}
-    for part in trading.partition_by(key, maintain_order=True):
+    for part in trading.partition_by("company", maintain_order=True):
         change = part["change"].to_numpy()
         if change.size < 2 * SESSIONS_A_YEAR:
             continue
@@ -108,9 +112,9 @@ def _autocorrelation(values: np.ndarray) -> float:
     return float(np.corrcoef(values[1:], values[:-1])[0, 1])
 
 
-def _mean_correlation(trading: pl.DataFrame, key: str) -> float:
+def _mean_correlation(trading: pl.DataFrame) -> float:
     """Mean over pairs of stocks with two common years of member days."""
-    wide = trading.pivot(on=key, index="day", values="change").drop("day").to_numpy().astype(np.float64)
+    wide = trading.pivot(on="company", index="day", values="change").drop("day").to_numpy().astype(np.float64)
     present = np.isfinite(wide).astype(np.float64)
     filled = np.nan_to_num(wide)
     count = present.T @ present

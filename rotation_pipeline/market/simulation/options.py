@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from enum import IntEnum
 from typing import Annotated, ClassVar
@@ -20,6 +20,9 @@ class SimulationError(ValueError):
     """Options or months no market can be simulated for."""
 
 
+_USUAL_MEMBERS = 50
+
+
 @dataclass(frozen=True, slots=True)
 class SimulationOptions:
     """What the simulated market looks like. Annual volatilities are fractions a year, hazards fractions a month."""
@@ -30,8 +33,8 @@ class SimulationOptions:
     """Every number of the market follows from it and the other options. This one's regime shares of 2014 to 2024 and moments lie close to the long-run shares and the SSE 50's (docs/simulated-market.md); style returns were not looked at."""
     n_stocks: Annotated[int, Ge(10), Le(6000)] = 50
     """Names beside the spare ones. The SSE 50 is the universe of the method (spec/factors.md)."""
-    n_members: Annotated[int, Ge(10), Le(6000)] = 50
-    """Members of the index, never more than ``n_stocks``; the SSE 50 has 50 (sanity rule 4 counts them)."""
+    n_members: Annotated[int, Ge(10), Le(6000)] = _USUAL_MEMBERS
+    """Members of the index, at most ``n_stocks``, and all of them where there are fewer than 50; the SSE 50 has 50 (sanity rule 4 counts them)."""
     n_spare: Annotated[int, Ge(15), Le(1000)] = 30
     """Further names: candidates of reviews, later listings, other boards. 135 names were in the SSE 50 in 12 years; 30 give reviews a choice at little cost."""
     index_id: str = "000016.SH"
@@ -59,6 +62,34 @@ class SimulationOptions:
     listing_hazard: Annotated[float, Gt(0.0), Le(1.0)] = 0.012
     """Share of unlisted names that list each month: most come within ten years."""
 
+    large_names: Annotated[int, Ge(0), Le(7000)] = 150
+    """Names drawn like the SSE 50's candidates, to which the numbers above were fitted (135 in 12 years); every further name is drawn like the rest of all A shares, by the numbers below. 7000 = every name like the SSE 50's."""
+    small_size: Annotated[float, Ge(15.0), Le(30.0)] = 22.2
+    """ln of the further names' median market value (CNY) when trading starts: 21.7 to 23.2 for all A shares in the months of 2010-2021, 22.0 in June 2010."""
+    small_volatility: Annotated[float, Gt(0.0), Le(3.0)] = 1.6
+    """Their median idiosyncratic volatility over ``idiosyncratic_volatility``; fitted to the 2.4 % a day (months' median) of all A shares 2010-2021."""
+    small_attention: Annotated[float, Ge(0.0), Le(1.0)] = 0.42
+    """Standard deviation of ln idiosyncratic volatility through a name's attention, a state of its own that fades by a tenth a month and drives trading too (mixture of distributions: Clark 1973; Tauchen and Pitts 1983); fitted to the autocorrelation of a stock's ln monthly volatility, 0.29, 0.14 and 0.03 after 2, 6 and 12 months for all A shares 2010-2021."""
+    small_attention_turnover: Annotated[float, Ge(0.0), Le(2.0)] = 0.6
+    """Standard deviation of ln turnover through the same state; ln monthly turnover of an A share varies by 0.71 about its mean, with autocorrelations 0.54 and 0.19 after 3 and 12 months."""
+    small_turnover: Annotated[float, Gt(0.0), Le(0.2)] = 0.018
+    """Usual turnover a day of a further name of median size; fitted to the 32 % a month (median) of all A shares 2010-2021."""
+    small_turnover_slope: Annotated[float, Ge(0.0), Le(1.0)] = 0.32
+    """Fall of ln turnover for one more ln of market value: 0.30 in regressions over all A shares month by month 2010-2021, steeper among the large, flat among the smallest third."""
+    small_issues: Annotated[float, Ge(0.0), Le(1.0)] = 0.28
+    """Shares a year, over those outstanding, that one of them issues for companies it takes over, times the squared distance (ln) of its market value below :data:`placements.REACH`; fitted to the spread of ln market value of all A shares, 1.0 in the mean of 2010-2021. 0 = none."""
+    small_st: Annotated[float, Ge(0.0), Le(100.0)] = 4.0
+    """Their hazard of special treatment over ``st_hazard``: 3.3 % of all A shares' months are under it, of the SSE 50's candidates' days 0.6 %."""
+    small_suspension: Annotated[float, Ge(0.0), Le(10.0)] = 1.2
+    """Their hazard of suspension over ``suspension_hazard``: 2.2 % of all A shares' days, 2.0 % of the SSE 50's."""
+
+    def __post_init__(self) -> None:
+        """Raises SimulationError for more members than names, but for the default number of them."""
+        if self.n_members > self.n_stocks and self.n_members != _USUAL_MEMBERS:
+            raise SimulationError(
+                f"n_members {self.n_members} is more than n_stocks {self.n_stocks}, of which members are taken; raise n_stocks"
+            )
+
     @property
     def members(self) -> int:
         """Members of the index at every close."""
@@ -68,6 +99,14 @@ class SimulationOptions:
     def total(self) -> int:
         """Names simulated, those never listed included."""
         return self.n_stocks + self.n_spare
+
+    @property
+    def in_effect(self) -> dict[str, object]:
+        """The options something of the market depends on, by name: without further names those for them do not count."""
+        values: dict[str, object] = asdict(self)
+        if self.total <= self.large_names:
+            values = {name: value for name, value in values.items() if not name.startswith(("large_", "small_"))}
+        return values
 
     @property
     def first_month(self) -> date:
@@ -99,6 +138,8 @@ class Stream(IntEnum):
     LISTING = 13
     DRIFT = 14
     UNLOCK = 15
+    ATTENTION = 16
+    PLACEMENT = 17
 
 
 def generator(seed: int, stream: Stream, month: date) -> np.random.Generator:

@@ -21,6 +21,11 @@ _MARKET_ARCH, _MARKET_GARCH = 0.10, 0.87
 _OWN_ARCH, _OWN_GARCH = 0.11, 0.85
 """GARCH(1,1) of daily returns sums to 0.97 or so in Chinese equities; shocks of a heavy-tailed t keep the fourth moment of the product finite enough."""
 
+_ATTENTION = 0.90
+"""A month's memory of attention; see option ``small_attention``."""
+_SMALLEST_TRADED = -0.5
+"""Turnover of A shares no longer rises with smallness this far (ln) below the median size."""
+
 
 @dataclass(slots=True)
 class Dynamics:
@@ -34,12 +39,18 @@ class Dynamics:
     beta_gap: Floats
     volatility_gap: Floats
     turnover_gap: Floats
+    attention: Floats
+    """Of small names, mean 0 and variance 1 in the long run; 0 for the others."""
+    size_gap: Floats
+    """ln market value of small names at the last close less their median, 0 for the others; set from outside."""
     market_turnover: float = 0.0
 
 
 def start_dynamics(n: int) -> Dynamics:
     """Everything at its mean."""
-    return Dynamics(np.ones(1), np.ones(n), np.ones(len(INDUSTRIES)), np.zeros(n), np.zeros(n), np.zeros(n))
+    beta, volatility, turnover, attention, size = (np.zeros(n) for _ in range(5))
+    scales = np.ones(1), np.ones(n), np.ones(len(INDUSTRIES))
+    return Dynamics(*scales, beta, volatility, turnover, attention, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,13 @@ def draw_returns(
     dynamics.beta_gap = 0.97 * dynamics.beta_gap + 0.02 * slow.normal(size=n)
     dynamics.volatility_gap = 0.94 * dynamics.volatility_gap + 0.06 * slow.normal(size=n)
     beta = np.clip(roster.beta + dynamics.beta_gap, 0.55, 1.45)
+    wildness, habit = dynamics.volatility_gap, roster.log_turnover
+    if roster.small.any():
+        news = rng(Stream.ATTENTION).normal(size=n) * roster.small
+        dynamics.attention = _ATTENTION * dynamics.attention + np.sqrt(1.0 - _ATTENTION**2) * news
+        wildness = wildness + options.small_attention * dynamics.attention
+        size = np.clip(dynamics.size_gap, _SMALLEST_TRADED, None)
+        habit = habit + options.small_attention_turnover * dynamics.attention - options.small_turnover_slope * size
 
     shock = _student(rng(Stream.MARKET), options.market_tail, (nd, 1))
     market_sigma = (
@@ -91,7 +109,7 @@ def draw_returns(
     sector_sigma = options.industry_volatility * traits.idiosyncratic * daily
     sector_sigma = sector_sigma * volatility_path(sector_shock, dynamics.industry_scale, _OWN_ARCH, _OWN_GARCH)
     own_shock = _student(rng(Stream.IDIOSYNCRATIC), options.idiosyncratic_tail, (nd, n))
-    level = roster.volatility * np.exp(dynamics.volatility_gap) * traits.idiosyncratic * daily
+    level = roster.volatility * np.exp(wildness) * traits.idiosyncratic * daily
     own_scale = volatility_path(own_shock, dynamics.own_scale, _OWN_ARCH, _OWN_GARCH)
     own_sigma = level * own_scale
     style_move = options.style_volatility * traits.style * daily * _student(rng(Stream.STYLE), 5.0, (nd, len(STYLES)))
@@ -101,13 +119,13 @@ def draw_returns(
     for s in range(len(STYLES)):
         change += style_move[:, s : s + 1] * scores[:, s]
     sigma = np.sqrt((beta * market_sigma) ** 2 + sector_sigma[:, industry] ** 2 + own_sigma**2)
-    turnover = _turnover(roster, dynamics, rng(Stream.TURNOVER), traits.turnover, change, sigma, own_scale)
+    turnover = _turnover(habit, dynamics, rng(Stream.TURNOVER), traits.turnover, change, sigma, own_scale)
     _first_days(roster, events, rng(Stream.LISTING), change, sigma)
     return MonthReturns(np.maximum(change, -0.9), sigma, market_sigma[:, 0], beta, turnover)
 
 
 def _turnover(
-    roster: Roster,
+    habit: Floats,
     dynamics: Dynamics,
     rng: np.random.Generator,
     regime_level: float,
@@ -115,7 +133,10 @@ def _turnover(
     sigma: Floats,
     own_scale: Floats,
 ) -> Floats:
-    """Turnover rates wanted, (nd, n): persistent, higher when a name is volatile or moves much."""
+    """Turnover rates wanted, (nd, n): persistent, higher when a name is volatile or moves much.
+
+    ``habit``: each name's mean log of the rate this month, (n,).
+    """
     nd, n = change.shape
     common = np.asarray(0.08 * rng.normal(size=nd), dtype=np.float64)
     own = np.asarray(0.32 * rng.normal(size=(nd, n)), dtype=np.float64)
@@ -123,7 +144,7 @@ def _turnover(
     for d in range(nd):
         dynamics.market_turnover = 0.96 * dynamics.market_turnover + float(common[d])
         dynamics.turnover_gap = 0.88 * dynamics.turnover_gap + own[d]
-        rates[d] = roster.log_turnover + dynamics.turnover_gap + dynamics.market_turnover
+        rates[d] = habit + dynamics.turnover_gap + dynamics.market_turnover
     surprise = np.minimum(np.abs(change) / sigma, 4.0)
     return np.minimum(np.exp(rates + regime_level + 0.9 * np.log(own_scale) + 0.25 * surprise - 0.15), 0.35)
 
