@@ -91,7 +91,7 @@ def show_progress(quiet: bool) -> Generator[Callable[[Event], None]]:
 
 def _done(outcome: Outcome, rows_and_time: str) -> str:
     """What a stage did, and how many months it found stored."""
-    kept = f"{outcome.kept} months stored before"
+    kept = f"{outcome.kept} month{'s' if outcome.kept > 1 else ''} stored before"
     if not outcome.kept:
         return rows_and_time
     return f"{rows_and_time}, {kept}" if outcome.months else kept
@@ -197,13 +197,14 @@ def run(
     again: Annotated[
         bool,
         typer.Option(
-            "--again", help="Compute everything, also what the same code, data and settings have stored before."
+            "--again",
+            help="Compute everything, also what the same code, packages, settings and data have stored before.",
         ),
     ] = False,
     pairs: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole graph and print the verdict. Example: rotation run --source files --path DATA --from 2014-01 --to 2024-01"""
+    """Run the whole graph, as far as it is not stored already, and print the verdict. Example: rotation run --source files --path DATA --from 2014-01 --to 2024-01"""
     started = time.monotonic()
     if stale:
         if month or stage or first or last or pairs or again:

@@ -22,7 +22,7 @@ from rotation_pipeline.orchestration.stages import first_month
 from rotation_pipeline.settings import Settings, shaping
 from rotation_pipeline.warehouse.catalog import table_named
 from rotation_pipeline.warehouse.errors import MissingPartition, StaleResults, WarehouseError
-from rotation_pipeline.warehouse.replaced import restated_months, stale_marks
+from rotation_pipeline.warehouse.replaced import other_rows_now, restated_months, stale_marks
 from rotation_pipeline.warehouse.store import Warehouse
 
 Value = TypeVar("Value")
@@ -289,7 +289,7 @@ def _code(run: Mapping[str, Any]) -> str:
 def _replaced(warehouse: Warehouse, run_ids: Collection[str], month: date) -> dict[str, str]:
     """Runs some of whose raw data up to ``month`` have other rows now, with which."""
     by_run: dict[str, dict[str, list[date]]] = {}
-    for run_id, table, when in warehouse.restated(sorted(run_ids), month):
+    for run_id, table, when in other_rows_now(warehouse, sorted(run_ids), month):
         by_run.setdefault(run_id, {}).setdefault(table, []).append(when)
     return {
         run_id: ", ".join(f"raw.{table} of {span(months)}" for table, months in _few(tables).items()) + _rest(tables)

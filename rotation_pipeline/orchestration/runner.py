@@ -24,7 +24,10 @@ from rotation_pipeline.warehouse.errors import WarehouseError
 from rotation_pipeline.warehouse.models import models_folder
 from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
-PACKAGES = ("dagster", "duckdb", "hmmlearn", "numba", "numpy", "pandas", "polars", "scikit-learn", "scipy", "torch")
+PACKAGES = (
+    "clarabel", "cvxpy", "cvxpylayers", "dagster", "duckdb", "hmmlearn", "lightgbm", "numba", "numpy", "pandas", "polars",
+    "scikit-learn", "scipy", "torch",
+)  # fmt: skip
 
 
 def make_source(settings: Settings) -> Source:
@@ -253,20 +256,32 @@ def run_graph(
     if any(stage.fetches for stage in chosen):
         prepare(settings, used, months, fetching)
     run_id, facts = identify(settings, used)
-    asked = [(stage, stage.months(settings, months)) for stage in chosen]
-    work_to_do = asked if again else due(warehouse, settings, facts, chosen, months)
-    for notice in inspect_all(warehouse, settings, run_id, facts, work_to_do):
-        warn(notice)
+    asked, told = {stage.name: stage.months(settings, months) for stage in chosen}, set[str]()
+
+    def to_do(rest: Sequence[Stage]) -> dict[str, list[date]]:
+        found = (
+            [(stage, asked[stage.name]) for stage in rest] if again else due(warehouse, settings, facts, rest, months)
+        )
+        for notice in inspect_all(warehouse, settings, run_id, facts, found):
+            if notice not in told:
+                warn(notice)
+                told.add(notice)
+        return {stage.name: wanted for stage, wanted in found}
+
+    work_to_do = to_do(chosen)
     warehouse.record_run(run_id, facts)
     outcomes: list[Outcome] = []
-    for position, ((stage, wanted), (_, to_compute)) in enumerate(zip(asked, work_to_do, strict=True)):
+    for position, stage in enumerate(chosen):
         listen(Event(stage, position, len(chosen)))
 
         def progress(done: int, total: int, stage: Stage = stage, position: int = position) -> None:
             listen(Event(stage, position, len(chosen), done, total))
 
-        work = Work(warehouse, settings, used, run_id, list(to_compute), progress, checked=checked)
-        outcomes.append(replace(run_stage(stage, work), kept=len(wanted) - len(to_compute)))
+        months_due = work_to_do[stage.name]
+        work = Work(warehouse, settings, used, run_id, list(months_due), progress, checked=checked)
+        outcomes.append(replace(run_stage(stage, work), kept=len(asked[stage.name]) - len(months_due)))
+        if stage.fetches and months_due and not again:
+            work_to_do |= to_do(chosen[position + 1 :])  # what was fetched may be other rows than those read before
         for notice in work.notices:
             warn(notice)
         listen(Event(stage, position, len(chosen), outcome=outcomes[-1]))

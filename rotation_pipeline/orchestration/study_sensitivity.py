@@ -226,7 +226,7 @@ def _refuse_other_code(stored: Warehouse, scratch: Warehouse, month: date) -> No
                 raise StaleResults(
                     f"{stored.path}: {table} is not what this version computes from the stored forecasts ({different} rows "
                     f"differ; {example}), so cells can't be compared with it. Nothing was changed. Compute all months again "
-                    f"with `rotation run --database {stored.path}` and the settings, then the study"
+                    f"with `rotation run --again --database {stored.path}` and the settings, then the study"
                 )
 
 

@@ -132,6 +132,26 @@ def taken_over(warehouse: Warehouse) -> set[tuple[str, date, str]]:
     return {(name, month, sha256) for name, month, sha256 in rows}
 
 
+def other_rows_now(warehouse: Warehouse, run_ids: Sequence[str], last: date) -> list[tuple[str, str, date]]:
+    """(run, raw table, month up to ``last``) with other rows now than the run read, but by a restatement (``meta.stale``).
+
+    A table that is served of a month now and was not then, or the reverse, has other rows.
+    """
+    found = warehouse.execute(
+        "WITH read AS (SELECT * FROM meta.run_inputs WHERE month <= $1 AND list_contains($2, run_id)), "
+        "now AS (SELECT table_name, month, sha256 FROM raw.ingestions WHERE month <= $1), "
+        "seen AS (SELECT DISTINCT run_id, month FROM read SEMI JOIN now USING (month)), "
+        "either AS (SELECT s.run_id, n.table_name, s.month FROM seen AS s JOIN now AS n USING (month) "
+        "UNION SELECT r.run_id, r.table_name, r.month FROM read AS r SEMI JOIN seen USING (run_id, month)) "
+        "SELECT b.run_id, b.table_name, b.month, r.sha256 FROM either AS b "
+        "LEFT JOIN read AS r USING (run_id, table_name, month) LEFT JOIN now AS n USING (table_name, month) "
+        "WHERE r.sha256 IS DISTINCT FROM n.sha256 ORDER BY ALL",
+        [last, list(run_ids)],
+    )
+    taken = taken_over(warehouse)
+    return [(run_id, name, month) for run_id, name, month, sha256 in found if (name, month, sha256) not in taken]
+
+
 def settle_stale(warehouse: Warehouse, name: str, months: Sequence[date]) -> None:
     """Keep the stale partitions of ``months`` that are about to be written again, and take their marks off."""
     found = warehouse.execute(

@@ -33,7 +33,7 @@ from rotation_pipeline.warehouse.errors import (
     WarehouseError,
 )
 from rotation_pipeline.warehouse.models import SqlModel, sql_models
-from rotation_pipeline.warehouse.replaced import kept_tables, settle_stale, taken_over
+from rotation_pipeline.warehouse.replaced import kept_tables, settle_stale
 from rotation_pipeline.warehouse.schemas import RUN_ID, create_statement, definition, polars_schema
 
 Frame = pl.DataFrame | pd.DataFrame
@@ -456,17 +456,6 @@ class Warehouse:
             settings["sample"].pop("end", None)  # files of earlier versions have the first one seen
             run["settings"] = json.dumps(settings, sort_keys=True)
         return found
-
-    def restated(self, run_ids: Sequence[str], last: date) -> list[tuple[str, str, date]]:
-        """(run, raw table, month up to ``last``) with other rows now than the run read, but by a restatement (``meta.stale``)."""
-        found = self.execute(
-            "SELECT r.run_id, r.table_name, r.month, r.sha256 FROM meta.run_inputs AS r JOIN raw.ingestions AS i "
-            "USING (table_name, month) WHERE r.sha256 <> i.sha256 AND r.month <= ? AND list_contains(?, r.run_id) "
-            "ORDER BY ALL",
-            [last, list(run_ids)],
-        )
-        taken = taken_over(self)
-        return [(run_id, name, month) for run_id, name, month, sha256 in found if (name, month, sha256) not in taken]
 
     def writes(self) -> dict[str, dict[date, tuple[int, str]]]:
         """By table and month the place in the log and the run of its last write, also where that wrote no rows.

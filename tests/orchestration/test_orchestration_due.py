@@ -20,7 +20,8 @@ from rotation_pipeline.settings import Settings, stored_settings
 from rotation_pipeline.warehouse.catalog import catalog, table_named
 from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
-LAST = date(2014, 6, 1)
+COUNTED = {name: [date(2014, 6, 1)] for name in ("significance", "stock_significance")}
+"""Trials may come from studies, which are in no log: always due for the last month."""
 STORING = [stage for stage in stages() if any(not table_named(name).view for name in stage.tables)]
 
 
@@ -88,16 +89,18 @@ def computed(outcomes: Sequence[Outcome]) -> dict[str, int]:
 
 def test_a_second_run_computes_nothing_but_the_report(made: Settings, copy: Warehouse) -> None:
     settings = changed(made, copy)
-    assert months_due(copy, settings) == {}
+    assert months_due(copy, settings) == COUNTED
     before = rows(copy)
-    log = copy.execute("SELECT count(*) FROM meta.executions")
+    log = copy.execute("SELECT stage FROM meta.executions ORDER BY rowid")
     outcomes = run_graph(copy, settings, settings.all_months(), again=False)
-    assert set(computed(outcomes)) == {"staging", "overview", "html_report"}
+    assert set(computed(outcomes)) == {"staging", "overview", "html_report", *COUNTED}
     assert {outcome.stage: outcome.kept for outcome in outcomes}["weights"] == 7
     assert outcomes[-1].artifacts
     assert all(path.exists() for path in outcomes[-1].artifacts)
     assert rows(copy) == before
-    assert copy.execute("SELECT count(*) FROM meta.executions") == log
+    assert {stage for (stage,) in copy.execute("SELECT stage FROM meta.executions ORDER BY rowid")[len(log) :]} == set(
+        COUNTED
+    )
 
 
 def test_a_further_month_costs_a_month_and_gives_the_same_database(made: Settings, tmp_path: Path) -> None:
@@ -123,7 +126,7 @@ def test_other_settings_compute_what_they_shape_and_what_is_made_of_it(made: Set
     assert found["factor_backtest"][0] == date(2014, 1, 1)
     run_graph(copy, settings, settings.all_months(), again=False)
     kept = rows(copy)
-    assert months_due(copy, settings) == {}
+    assert months_due(copy, settings) == COUNTED
     run_graph(copy, settings, settings.all_months())
     other = rows(copy)
     # by content: rows left as they were name the run that computed them
@@ -157,7 +160,7 @@ def test_a_month_written_again_makes_due_what_reads_it_from_there_on(made: Setti
     settings = changed(made, copy)
     run_graph(copy, settings, [date(2014, 3, 1)], only=["forecasts"])
     found = months_due(copy, settings)
-    assert set(found) == after("forecasts") - {"forecasts"}
+    assert set(found) == (after("forecasts") | set(COUNTED)) - {"forecasts"}
     assert found["weights"] == [date(2014, month, 1) for month in (3, 4, 5, 6)]
 
 
@@ -208,16 +211,72 @@ def test_another_version_of_the_source_is_fetched_and_its_equal_rows_change_noth
     """As a folder that grew by a month: what is stored of it is held against it again."""
     settings = changed(made, copy)
     copy.execute("UPDATE meta.runs SET source_version = 'earlier'")
-    assert set(months_due(copy, settings)) == {"raw_market_data"}
+    assert set(months_due(copy, settings)) == {"raw_market_data", *COUNTED}
 
 
 def test_where_a_language_model_is_asked_texts_are_asked_for_again(made: Settings, copy: Warehouse) -> None:
     """What it answered is kept and not asked twice; what it failed to answer is."""
     settings = changed(made, copy, llm={"base_url": "http://127.0.0.1:9/v1", "model": "any"})
-    assert set(months_due(copy, settings)) == {"narratives"}
+    assert set(months_due(copy, settings)) == {"narratives", *COUNTED}
     assert len(months_due(copy, settings)["narratives"]) == 6
+    before = dict(copy.runs()[0])
+    copy.execute("UPDATE meta.runs SET settings = ?", [identify(settings, make_source(settings))[1]["settings"]])
+    assert set(months_due(copy, changed(made, copy))) == {"narratives", *COUNTED}, "a template replaces what it wrote"
+    copy.execute("UPDATE meta.runs SET settings = ?", [before["settings"]])
+    assert months_due(copy, changed(made, copy)) == COUNTED
 
 
 def test_a_setting_that_may_refuse_a_month_lets_none_pass_unseen(made: Settings, copy: Warehouse) -> None:
-    settings = changed(made, copy, universe={"maximum_absent": 0.01})
-    assert "universe" in months_due(copy, settings)
+    month = date(2014, 3, 1)
+    copy.execute(
+        "UPDATE intermediate.universe SET in_estimation = FALSE WHERE month = ? AND asset_key = "
+        "(SELECT min(asset_key) FROM intermediate.universe WHERE month = ?)",
+        [month, month],
+    )
+    assert months_due(copy, changed(made, copy, universe={"maximum_absent": 0.5})) == COUNTED
+    for _ in range(2):  # refused once, it is not forgotten
+        strict = changed(made, copy, universe={"maximum_absent": 0.01})
+        assert months_due(copy, strict)["universe"][0] == month
+        copy.record_run(*identify(strict, make_source(strict)))
+
+
+def test_a_key_taken_out_of_a_setting_is_another_setting(made: Settings, copy: Warehouse) -> None:
+    settings = changed(made, copy, sanity={"members": {}})
+    assert set(months_due(copy, settings)) == {stage.name for stage in STORING}
+
+
+@pytest.mark.parametrize("gained", [True, False])
+def test_a_table_served_now_and_not_then_or_the_reverse(made: Settings, copy: Warehouse, *, gained: bool) -> None:
+    """What was made without it is due, though no table it was made of has other rows."""
+    settings, month = changed(made, copy), date(2014, 2, 1)
+    place = "meta.run_inputs" if gained else "raw.ingestions"
+    copy.execute(f"DELETE FROM {place} WHERE table_name = 'dividends' AND month >= ?", [month])
+    found = months_due(copy, settings)
+    assert found["stock_backtest"][0] == found["adjusted_bars"][0] == month
+    assert "raw_market_data" not in found
+
+
+def test_rows_fetched_in_the_same_run_make_due_what_was_made_of_others(made: Settings, copy: Warehouse) -> None:
+    """The source is of another version, so it is asked; that its rows are others is known only then."""
+    settings, month = changed(made, copy), date(2014, 5, 1)
+    copy.execute("UPDATE meta.runs SET source_version = 'earlier', run_id = 'before'")
+    for log in ("meta.executions", "meta.run_inputs"):
+        copy.execute(f"UPDATE {log} SET run_id = 'before'")
+    # as if the rows of the month had been others when all was computed, and were judged by other settings
+    copy.execute("UPDATE raw.ingestions SET sha256 = 'old' WHERE table_name = 'dividends' AND month = ?", [month])
+    copy.execute("UPDATE meta.run_inputs SET sha256 = 'old' WHERE table_name = 'dividends' AND month = ?", [month])
+    writer = copy.written()["raw.ingestions"][month]
+    values = json.loads(copy.execute("SELECT settings FROM meta.runs WHERE run_id = ?", [writer])[0][0])
+    values["sanity"]["share_count_jump"] = 0.21
+    copy.execute(
+        "INSERT INTO meta.runs SELECT * REPLACE ('judged' AS run_id, ? AS settings) FROM meta.runs",
+        [json.dumps(values)],
+    )
+    copy.execute("UPDATE meta.executions SET run_id = 'judged' WHERE stage = 'raw_market_data'")
+    assert set(months_due(copy, settings)) == {"raw_market_data", *COUNTED}
+    told: list[str] = []
+    outcomes = run_graph(copy, settings, settings.all_months(), again=False, warn=told.append)
+    assert any("other rows than those stored before: raw.dividends of 2014-05" in text for text in told)
+    found = computed(outcomes)
+    assert found["stock_backtest"] == found["adjusted_bars"] == 2
+    assert months_due(copy, settings) == COUNTED
