@@ -263,6 +263,34 @@ def test_a_csv_of_prices_becomes_a_report(rotation: Any, tmp_path: Path) -> None
     assert "nothing is overwritten" in refused.stderr
 
 
+def test_a_folder_is_told_in_words_that_fit_the_window(
+    rotation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines break between words, and what is to be typed next stands alone, whole and quoted."""
+    from rich.console import Console
+
+    from rotation_pipeline.cli import starting
+
+    prices(tmp_path / "prices.csv", 26, date(2011, 5, 1), date(2014, 3, 31))
+    rows = pl.read_csv(tmp_path / "prices.csv").with_columns(
+        pl.lit(1.5).alias("pb"), pl.lit(1e10).alias("total_market_value")
+    )
+    rows.write_csv(tmp_path / "prices.csv")
+    whole = rotation("init-files", "prices.csv", "--to", "a").stdout
+    with (tmp_path / "screen").open("w", encoding="utf-8") as screen:
+        monkeypatch.setattr(starting, "out", Console(file=screen, width=100, force_terminal=True, color_system=None))
+        assert rotation("init-files", "prices.csv", "--to", "my folder").code == 0
+    shown = (tmp_path / "screen").read_text(encoding="utf-8")
+    assert max(map(len, shown.splitlines())) <= 100
+    assert " ".join(shown.split()).replace("'my folder/rotation.toml'", "a/rotation.toml").replace(
+        "my folder", "a"
+    ) == " ".join(whole.split())
+    assert "The weight of this one lies idle" in whole
+    assert shown.splitlines()[-1] == "ROTATION_CONFIG='my folder/rotation.toml' rotation run"
+    again = rotation("init-files", "prices.csv", "--to", "my folder", "--json")
+    assert again.code == 2
+
+
 HEAD = "symbol,date,open,high,low,close,volume,pre_close\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 from cli_project import CONFIG
 
+from rotation_pipeline.cli.terminal import plain_key, short_value
 from rotation_pipeline.market.identifiers import with_asset_id
 from rotation_pipeline.market.simulation import simulate
 from rotation_pipeline.orchestration import runner
@@ -38,6 +40,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path / "data" / f"{name}.parquet"
         )
     return path
+
+
+def test_values_on_a_screen_keep_cents_and_no_dust() -> None:
+    shown = {
+        "0.590000000000001": "0.59", "-0.002026753141467": "-0.00202675314", "123456789.255": "123456789.25",
+        "7241100.0": "7241100.0", "2012-01-02": "2012-01-02", "true": "true", "nan": "nan", "main": "main",
+    }  # fmt: skip
+    assert {text: short_value(text) for text in shown} == shown
+    assert short_value(None) is None
+    assert plain_key('{"asset_id":"600519.SH","day":"2014-01-02"}') == "600519.SH 2014-01-02"
 
 
 def test_noticed_shown_taken_over_and_computed_again(
@@ -68,6 +80,10 @@ def test_noticed_shown_taken_over_and_computed_again(
     text = rotation("ingest", "--restated", *database).stdout
     for part in ("rows that differ", "largest changes (1 of 1)", "high", "intermediate.adjusted_bars", "--accept"):
         assert part in text
+    # the row's key and both values as people read them
+    assert re.search(
+        r"^daily_bars +2012-07 +high +1 +\d{6}\.S[HZ] 2012-07-\d\d +\d+\.\d{1,4} +\d+\.\d{1,4}$", text, re.MULTILINE
+    )
     assert rotation("status", *database, "--json").json["stale"] == {}
 
     taken = rotation("ingest", "--restated", "--accept", *database, "--json")
@@ -129,7 +145,9 @@ def test_what_was_asked_again_is_forgotten_when_nothing_differs(
     corrected(tmp_path / "data" / "daily_bars.parquet")
     source = Asking(tmp_path / "data")
     assert (rotation("ingest", "--restated", *database).code, Asking.forgotten) == (1, 1)
-    assert (rotation("ingest", "--restated", "--accept", *database).code, Asking.forgotten) == (0, 2)
+    taken = rotation("ingest", "--restated", "--accept", *database)
+    assert (taken.code, Asking.forgotten) == (0, 2)
+    assert taken.stdout.endswith("nothing was computed from these rows\nTaken over; the old rows are kept.\n")
 
 
 def test_an_old_answer_is_asked_for_anew_and_never_taken_over(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table as RichTable
 
 from rotation_pipeline.cli.terminal import (
     DatabaseOption,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from rotation_pipeline.backtest.sensitivity import Unvaried
     from rotation_pipeline.settings import Settings
+    from rotation_pipeline.sources.real_data import Check
 
 
 @app.command("verify-replay")
@@ -405,10 +407,29 @@ def study_real_data(
     checks = run_study(path, lambda name: None if as_json else err.print(name, markup=False, highlight=False))
     if as_json:
         sys.stdout.write(json.dumps([asdict(check) for check in checks], ensure_ascii=False) + "\n")
+    elif out.is_terminal:
+        out.print(checks_table(checks))
+        failed = sum(not check.holds for check in checks)
+        out.print(f"{len(checks)} checks, {f'{failed} FAIL' if failed else 'all hold'}", highlight=False)
     else:
         out.print(markdown(checks), markup=False, highlight=False, soft_wrap=True)
     if not all(check.holds for check in checks):
         raise typer.Exit(1)
+
+
+def checks_table(checks: Sequence[Check]) -> RichTable:
+    """The checks as a window of any width shows them: long ones and their notes go on in the next line."""
+    table = RichTable(box=None, pad_edge=False)
+    for name in ("data", "check", "expected", "found"):
+        table.add_column(name)
+    table.add_column("holds", no_wrap=True)
+    before = ""
+    for one in checks:
+        check = escaped(one.check) + (f"\n[dim]{escaped(one.note)}[/]" if one.note else "")
+        data = "" if one.data == before else one.data
+        table.add_row(data, check, escaped(one.expected), escaped(one.found), "yes" if one.holds else "[bold red]NO[/]")
+        before = one.data
+    return table
 
 
 @study.command("moments")

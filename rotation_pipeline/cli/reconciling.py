@@ -19,8 +19,10 @@ from rotation_pipeline.cli.terminal import (
     escaped,
     month_of,
     out,
+    plain_key,
     rich_table,
     settings_of,
+    short_value,
 )
 
 if TYPE_CHECKING:
@@ -97,11 +99,19 @@ def _print(found: Reconciliation, a: str, b: str, span: str) -> None:
     if worst:
         out.print(f"worst rows ({len(worst)} of {found.worst.height} kept)", highlight=False)
         shown = [
-            {"table": row["table"], "column": row["column"], "row": row["row_key"], "A": row["a"], "B": row["b"], "size": f"{row['size']:.2g}"}
+            {"table": row["table"], "column": row["column"], "row": plain_key(row["row_key"]), "A": short_value(row["a"]), "B": short_value(row["b"]), "size": f"{row['size']:.2g}"}
             for row in worst
         ]  # fmt: skip
         out.print(rich_table(shown))
     if found.missing.height:
         out.print(f"rows one side lacks ({found.missing.height})", highlight=False)
-        out.print(rich_table(found.missing.head(WORST_SHOWN).to_dicts()))
+        lacking = found.missing.head(WORST_SHOWN).to_dicts()
+        out.print(
+            rich_table(
+                [
+                    {"table": row["table"], "lacking": row["lacking"].upper(), "row": plain_key(row["row_key"])}
+                    for row in lacking
+                ]
+            )
+        )
     out.print("They agree." if found.agree else "They differ.", highlight=False)

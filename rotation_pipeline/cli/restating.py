@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rotation_pipeline.cli.terminal import err, escaped, month_of, out, overrides, recorded, rich_table, settings_of
+from rotation_pipeline.cli.terminal import (
+    err,
+    escaped,
+    month_of,
+    out,
+    overrides,
+    plain_key,
+    recorded,
+    rich_table,
+    settings_of,
+    short_value,
+)
 
 if TYPE_CHECKING:
     from rotation_pipeline.orchestration.restatement import Restatement
@@ -158,17 +169,17 @@ def _print(
         shown = [
             {
                 "table": row["table_name"], "month": f"{row['month']:%Y-%m}", "column": row["column"],
-                "rows": row["rows"], "row": row["row_key"], "before": row["before"], "now": row["now"],
+                "rows": row["rows"], "row": plain_key(row["row_key"]), "before": short_value(row["before"]),
+                "now": short_value(row["now"]),
             }
             for row in cells
         ]  # fmt: skip
         out.print(rich_table(shown))
     _print_stale(stale)
-    line = (
-        f"Taken over; the old rows are kept. `rotation run --stale --database {where}` computes these months again."
-        if accept
-        else f"Nothing was changed. `rotation ingest --restated --accept --database {where}` takes it over."
-    )
+    line = f"Nothing was changed. `rotation ingest --restated --accept --database {where}` takes it over."
+    if accept:
+        line = "Taken over; the old rows are kept."
+        line += f" `rotation run --stale --database {where}` computes these months again." if stale else ""
     out.print(escaped(line), highlight=False, soft_wrap=True)
 
 

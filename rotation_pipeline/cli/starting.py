@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rotation_pipeline.cli.terminal import JsonOption, app, out
+from rotation_pipeline.cli.terminal import JsonOption, app, err, out, rich_table
 
 if TYPE_CHECKING:
     from rotation_pipeline.sources.prices import PriceFolder
 
 MADE_INDEX = "999999.SH"
 """Identifier of an index that is made of the securities themselves; no exchange uses it."""
+A_WHILE = 0.2
+"""GB of prices from which on it is said how long they take."""
 
 
 @app.command("init-files")
@@ -37,21 +40,26 @@ def init_files(
     from rotation_pipeline.factors.options import FactorOptions
     from rotation_pipeline.settings import SettingsError
     from rotation_pipeline.sources.price_csv import read_index
-    from rotation_pipeline.sources.price_folder import write_price_folder
+    from rotation_pipeline.sources.price_folder import is_free, write_price_folder
 
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise SettingsError(f"--to {folder} exists and is not empty; choose another folder, nothing is overwritten")
     for path in (prices, index):
         if path is not None and not path.is_file():
             raise SettingsError(f"{path} is no file")
     levels = None if index is None else read_index(index)
     fewest = FactorOptions().min_names
+    size = prices.stat().st_size / 1e9
+    if size > A_WHILE and not as_json:
+        err.print(
+            f"reading {prices}: {size:.1f} GB, about half a minute a GB", highlight=False, markup=False, soft_wrap=True
+        )
     made = write_price_folder(
         prices, folder, levels, index_id, adjusted=adjusted, lots=lots, thousands=thousands, fewest=fewest
     )
     config = folder / "rotation.toml"
     config.write_text(settings_text(folder, index_id, made, is_made=index is None), encoding="utf-8")
-    command = f"ROTATION_CONFIG={config} rotation run"
+    command = f"ROTATION_CONFIG={shlex.quote(str(config))} rotation run"
     if as_json:
         facts = {
             "folder": str(folder),
@@ -64,20 +72,30 @@ def init_files(
         }
         sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
         return
-    out.print(f"{folder}: {', '.join(f'{name} {rows:,}' for name, rows in made.rows.items())}", highlight=False, soft_wrap=True)  # fmt: skip
+    _print(folder, made, command)
+
+
+def _print(folder: Path, made: PriceFolder, command: str) -> None:
+    """What was written, what was assumed, and what to do next."""
+    out.print(f"written to {folder}", highlight=False, markup=False, soft_wrap=True)
+    out.print(rich_table([{"table": name, "rows": rows} for name, rows in made.rows.items()]))
+
+    def tell(text: str) -> None:  # wrapped between words on a terminal, whole lines in a pipe
+        out.print(text, highlight=False, markup=False, soft_wrap=not out.is_terminal)
+
+    tell("what was assumed:")
     for note in made.notes:
-        out.print(f"- {note}", highlight=False, markup=False, soft_wrap=True)
-    out.print(f"styles with figures: {', '.join(made.styles)}", highlight=False, soft_wrap=True)
+        tell(f"- {note}")
+    tell(f"styles with figures: {', '.join(made.styles)}")
     for style, needs in made.absent.items():
-        out.print(f"  without: {style}, which needs {needs}", highlight=False, markup=False, soft_wrap=True)
+        tell(f"- without: {style}, which needs {needs}")
     if made.absent:
-        out.print(
-            f"The weight of the {len(made.absent)} others lies idle in every book, equal weight included: compare Sharpe ratios and "
-            "differences, not levels.",
-            highlight=False,
-            soft_wrap=True,
+        tell(
+            f"The weight of {'these' if len(made.absent) > 1 else 'this one'} lies idle in every book, equal weight included: compare "
+            "Sharpe ratios and differences, not levels."
         )
-    out.print(f"results from {made.first:%Y-%m} to {made.last:%Y-%m}. Now:\n{command}", highlight=False, soft_wrap=True)
+    tell(f"results from {made.first:%Y-%m} to {made.last:%Y-%m}. Now:")
+    out.print(command, highlight=False, markup=False, soft_wrap=True)
 
 
 def settings_text(folder: Path, index_id: str, made: PriceFolder, *, is_made: bool) -> str:

@@ -145,8 +145,24 @@ def recorded(settings: Settings) -> Generator[tuple[Warehouse, Settings]]:
 
 
 TEXT_COLUMNS = frozenset({"strategy", "book", "role", "stage", "table", "source", "note"})
-SPARED_FIRST = ("months", "role", "cost", "volatility", "turnover", "max_drawdown")
+SPARED_FIRST = ("months", "role", "cost", "volatility", "turnover", "max_drawdown", "cost_drag", "annualised_return")
 """Columns a narrow window does without, in this order; the report has them all."""
+
+
+def plain_key(key: str) -> str:
+    """The key of a row, JSON, as a screen shows it: ``600519.SH 2014-01-02``."""
+    return " ".join(map(str, json.loads(key).values()))
+
+
+def short_value(text: str | None) -> str | None:
+    """A stored value, written out, as a screen shows it: a number to nine digits and at least to cents."""
+    try:
+        value = None if text is None else float(text)
+    except ValueError:
+        return text
+    if value is None or value.is_integer():
+        return text
+    return f"{value:.9g}" if abs(value) < 1e7 else f"{value:.2f}"
 
 
 def rich_table(rows: Sequence[dict[str, Any]]) -> RichTable:

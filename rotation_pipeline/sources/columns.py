@@ -13,7 +13,7 @@ from rotation_pipeline.sources.base import SourceError
 
 _TRUE = ("1", "true", "True", "TRUE", "t", "y", "yes")
 _FALSE = ("0", "false", "False", "FALSE", "f", "n", "no")
-_NULLS = ("", "NaN", "nan", "null", "None", "NULL", "--")
+NULLS = ("", "NaN", "nan", "null", "None", "NULL", "--")
 _EXCHANGES = {"SH": "SH", "SZ": "SZ", "BJ": "BJ", "XSHG": "SH", "XSHE": "SZ", "XBSE": "BJ", "SS": "SH"}
 _CODE = re.compile(r"^(?:(sh|sz|bj)[.]?(\d{6})|(\d{6})[.](sh|sz|bj|xshg|xshe|xbse|ss))$", re.ASCII | re.IGNORECASE)
 
@@ -93,13 +93,18 @@ def parsed(column: Column, rule: ColumnRule, found: pl.Schema, where: str) -> tu
     reader = _asset if column.name == "index_id" else readers[column.type]
     read = reader(value, kind, rule)
     if read is None:
+        way = (
+            f'; write {column.name} = {{ column = "{rule.column}", format = "%Y%m%d" }} in the mapping'
+            if column.type == "DATE" and kind.is_integer()
+            else ""
+        )
         raise SourceError(
-            f"source files: {where}: column {rule.column!r} is {kind}, which can't be read as {column.type} for {column.name}"
+            f"source files: {where}: column {rule.column!r} is {kind}, which can't be read as {column.type} for {column.name}{way}"
         )
     if column.type == "DOUBLE" and rule.factor is not None:
         read = read * rule.factor
     lossless = kind == _wanted(column) and column.type != "BOOLEAN" and reader is not _asset
-    given = value.is_not_null() if kind != pl.String() else value.is_not_null() & ~value.str.strip_chars().is_in(_NULLS)
+    given = value.is_not_null() if kind != pl.String() else value.is_not_null() & ~value.str.strip_chars().is_in(NULLS)
     return read, None if lossless else given & read.is_null()
 
 

@@ -35,10 +35,11 @@ from typing import Any, cast
 import polars as pl
 
 from rotation_pipeline.market.calendar import add_months, last_session, month_sessions, month_start, months_between
-from rotation_pipeline.market.schema import Column, Table
+from rotation_pipeline.market.schema import Table
 from rotation_pipeline.market.tables import DATED_BY, INTERVAL_ENDS, INTERVAL_TABLES, SOURCE_TABLES
 from rotation_pipeline.sources.base import SourceError, SourceKind
-from rotation_pipeline.sources.columns import ColumnRule, bad_value, column_rule, parsed
+from rotation_pipeline.sources.columns import NULLS, ColumnRule, bad_value, column_rule, parsed
+from rotation_pipeline.sources.file_faults import fault, opened, remedy, strange_header
 from rotation_pipeline.sources.large_csv import LARGE, LONG, SeenFile, Stage, Stages
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
@@ -67,17 +68,19 @@ class FilesSource:
         self._large, self._long = large, long
         self._stages = None if cache is None else Stages(cache / "large-csv")
         self._seen: dict[Path, SeenFile] = {}
+        self._listed: dict[str, list[Path]] = {}
         if not self.path.is_dir():
             raise SourceError(f"source files: {self.path} is no folder; give the folder that holds one file per table")
         inside = self.path / "mapping.toml"
         self._mapping_path = Path(mapping) if mapping is not None else inside if inside.is_file() else None
-        self._mapping = _read_mapping(self._mapping_path)
+        self._mapping_text, self._mapping = _read_mapping(self._mapping_path)
         self._rules = {name: _table_rules(name, self._mapping.get(name, {}), self._where) for name in _TABLES}
         kind = self._mapping.get("source", {}).get("kind", "real")
         if kind not in ("real", "simulated"):
             raise SourceError(f'{self._where}: source.kind = {kind!r}; write "real" or "simulated"')
         self.kind: SourceKind = kind
-        if not any(self.serves(name) for name in _TABLES):
+        served = [name for name in _TABLES if self.serves(name)]  # of all: what is there now must be there later
+        if not served:
             raise SourceError(f"source files: {self.path} holds no file of a canonical table ({', '.join(_TABLES)})")
 
     @property
@@ -96,8 +99,7 @@ class FilesSource:
             for path in self._files(name):
                 seen = self._look(path)
                 digest.update(f"{name}\0{path.name}\0{seen.size}\0".encode() + seen.sha256)
-        if self._mapping_path is not None:
-            digest.update(self._mapping_path.read_bytes())
+        digest.update(self._mapping_text)
         return digest.hexdigest()[:16]
 
     def _look(self, path: Path) -> SeenFile:
@@ -152,7 +154,11 @@ class FilesSource:
         dated = DATED_BY.get(table_name) or INTERVAL_TABLES[table_name]
         if rows[dated].null_count():
             at = rows.filter(pl.col(dated).is_null()).row(0, named=True)
-            raise SourceError(f"source files: {self._named(table_name)} has a row without {dated}: {at}")
+            held = {name: value for name, value in at.items() if value is not None} or "nothing at all"
+            raise SourceError(
+                f"source files: {self._named(table_name)} has a row without {dated}, in {self._place(table, dated, None)}; it holds "
+                f"{held}. Complete it, or take it out"
+            )
         return rows
 
     def refused(self) -> dict[str, str]:
@@ -185,8 +191,23 @@ class FilesSource:
         return _TABLES[table_name]
 
     def _files(self, table_name: str) -> list[Path]:
-        """Files of a table, sorted; none if it is not served."""
+        """Files of a table, sorted; none if it is not served.
+
+        Raises :class:`SourceError` where others are there than at first: the version would be that of other rows.
+        """
         self._table(table_name)
+        now = self._there(table_name)
+        first = self._listed.setdefault(table_name, now)
+        if now != first:
+            came, gone = [path for path in now if path not in first], [path for path in first if path not in now]
+            told = f"{came[0]} came" if came else f"{gone[0]} went"
+            raise SourceError(
+                f"source files: the files of table {table_name} changed while they were read: {told}; run again when they are complete"
+            )
+        return first
+
+    def _there(self, table_name: str) -> list[Path]:
+        """Its files as they are now."""
         pattern = self._mapping.get(table_name, {}).get("file")
         if pattern is not None:
             found = sorted(path for path in self.path.glob(pattern) if path.is_file())
@@ -215,15 +236,7 @@ class FilesSource:
         kinds = {path.suffix == ".parquet" for path in files}
         if len(kinds) > 1:
             raise SourceError(f"source files: {self._named(table.name)} mixes Parquet and CSV; use one of them")
-        return self._opened(files)
-
-    @staticmethod
-    def _opened(files: list[Path]) -> pl.LazyFrame:
-        """Files of one kind, one after the other."""
-        if files[0].suffix == ".parquet":
-            return pl.scan_parquet(files, glob=False)
-        # every CSV column is read as text and parsed here, so that a wrong value can be named
-        return pl.scan_csv(files, infer_schema=False, glob=False)
+        return opened(files)
 
     def _is_large(self, table: Table) -> bool:
         """Whether its files are kept as Parquet."""
@@ -292,10 +305,10 @@ class FilesSource:
         values: list[pl.Expr] = []
         checked: list[str] = []
         read: dict[str, pl.Expr] = {}
-        for name in names:
-            column, rule = table.column(name), self._rule(table, name, found)
-            if rule.column is not None and rule.column not in found:
-                raise self._missing(table, column, rule, found)
+        rules = {name: self._rule(table, name, found) for name in names}
+        self._refuse_other_columns(table, rules, found)
+        for name, rule in rules.items():
+            column = table.column(name)
             value, failed = parsed(column, rule, found, f"{self._named(table.name)}")
             read[name] = value
             values.append(value.alias(name))
@@ -324,8 +337,10 @@ class FilesSource:
             raise self._unreadable(table, error) from error
 
     def _unreadable(self, table: Table, error: Exception) -> SourceError:
+        told = str(error).partition("\n")[0].rstrip(".")
         return SourceError(
-            f"source files: {self._named(table.name)} can't be read; it may be truncated, no Parquet/CSV file, or text in another encoding than UTF-8: {error}"
+            f"source files: {self._named(table.name)} can't be read; it may be truncated, no Parquet/CSV file, or text in another "
+            f"encoding than UTF-8: {told}.{fault(self._files(table.name), error)}"
         )
 
     def _rule(self, table: Table, name: str, found: pl.Schema) -> ColumnRule:
@@ -336,29 +351,49 @@ class FilesSource:
             return ColumnRule(constant=DEFAULTS[table.name, name], missing=DEFAULTS[table.name, name] is None)
         return ColumnRule(column=name)
 
-    def _missing(self, table: Table, column: Column, rule: ColumnRule, found: pl.Schema) -> SourceError:
-        way = f'{column.name} = "..."'
-        way += f" or {column.name} = {{ missing = true }}" if column.nullable else ""
-        return SourceError(
-            f"source files: {self._named(table.name)} has no column {rule.column!r} for {column.name} "
-            f"({column.meaning}; {column.unit}). Its columns are {', '.join(found)}. "
-            f"Write under [{table.name}.columns] in {self._where}: {way}"
-        )
+    def _refuse_other_columns(self, table: Table, rules: dict[str, ColumnRule], found: pl.Schema) -> None:
+        """Raise :class:`SourceError` where the file has a column not at all, or twice."""
+        named = {name: rule.column for name, rule in rules.items() if rule.column is not None}
+        lacking = [table.column(name) for name, own in named.items() if own not in found]
+        if lacking:
+            first, *others = lacking
+            also = f"; nor any for {', '.join(column.name for column in others)}" if others else ""
+            strange = strange_header(found.names())
+            ways = ", ".join(
+                f'{column.name} = "..."' + (f" or {column.name} = {{ missing = true }}" if column.nullable else "")
+                for column in lacking
+            )
+            way = strange or f"Write under [{table.name}.columns] in {self._where}: {ways}"
+            raise SourceError(
+                f"source files: {self._named(table.name)} has no column {named[first.name]!r} for {first.name} "
+                f"({first.meaning}; {first.unit}){also}. Its columns are {', '.join(found)}. {way}"
+            )
+        csv = self._files(table.name)[0].suffix != ".parquet"
+        twice = [
+            own for own in named.values() if csv and f"{own}_duplicated_0" in found
+        ]  # as it is called the second time
+        if twice:
+            raise SourceError(
+                f"source files: {self._named(table.name)} has the column {twice[0]!r} more than once; leave one of that name"
+            )
 
     def _bad_value(self, table: Table, name: str, wrong: pl.DataFrame) -> SourceError:
         column, text = table.column(name), wrong[bad_value(name)][0]
+        own = str(self._rule(table, name, self._schema(table, self._open(table))).column)
+        shown = repr(text if len(text) <= 80 else f"{text[:80]}…")
         return SourceError(
-            f"source files: {self._named(table.name)}: {text!r} in column {name} can't be read as "
-            f"{column.type} ({column.unit}); {wrong.height} such values. The first {text!r} stands in {self._place(table, name, text)}. "
-            f"Correct the file, or write the format or meaning of {name} under [{table.name}.columns] in {self._where}"
+            f"source files: {self._named(table.name)}: {shown} in column {name} can't be read as "
+            f"{column.type} ({column.unit}); {wrong.height} such values. The first {shown} stands in {self._place(table, name, text)}. "
+            f"{remedy(column, own, text, f'[{table.name}.columns] in {self._where}')}"
         )
 
-    def _place(self, table: Table, name: str, text: str) -> str:
-        """File and row of the first value of a column that is ``text``; the line of names is row 1 of a CSV."""
+    def _place(self, table: Table, name: str, text: str | None) -> str:
+        """File and row of the first value of a column that is ``text``, or is none; the line of names is row 1 of a CSV."""
         for path in self._files(table.name):
-            frame = self._opened([path])
-            rule = self._rule(table, name, self._schema(table, frame))
-            same = frame.with_row_index("_row_").filter(pl.col(str(rule.column)).cast(pl.String) == text)
+            frame = opened([path])
+            given = pl.col(str(self._rule(table, name, self._schema(table, frame)).column)).cast(pl.String)
+            wanted = given == text if text is not None else given.is_null() | given.str.strip_chars().is_in(NULLS)
+            same = frame.with_row_index("_row_").filter(wanted)
             at = self._collect(table, same.select(pl.col("_row_").min()))["_row_"][0]
             if at is not None:
                 return f"{path.name}, row {at + (1 if path.suffix == '.parquet' else 2)}"
@@ -376,20 +411,24 @@ def _inside(table: Table, read: dict[str, pl.Expr], first: date, last: date) -> 
     return (start <= last) & (end.is_null() | (end > first)) | start.is_null()
 
 
-def _read_mapping(path: Path | None) -> dict[str, Any]:
+def _read_mapping(path: Path | None) -> tuple[bytes, dict[str, Any]]:
+    """As it stands in the file, and parsed."""
     if path is None:
-        return {}
+        return b"", {}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+        content = tomllib.loads(text.decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SourceError(f"source files: the mapping {path} can't be read: {error}") from error
+        raise SourceError(
+            f"source files: the mapping {path} can't be read, which is a TOML file in UTF-8: {error}"
+        ) from error
     for name, section in content.items():
         if name != "source" and name not in _TABLES:
             raise SourceError(f"{path}: [{name}] is no canonical table; they are {', '.join(_TABLES)}")
         allowed = {"kind"} if name == "source" else {"file", "columns"}
         if not isinstance(section, dict) or set(cast(dict[str, Any], section)) - allowed:
             raise SourceError(f"{path}: [{name}] may hold {', '.join(sorted(allowed))}; found {section}")
-    return content
+    return text, content
 
 
 def _table_rules(table_name: str, section: dict[str, Any], where: str) -> dict[str, ColumnRule]:

@@ -17,12 +17,14 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from rotation_pipeline.sources.base import SourceError
+from rotation_pipeline.sources.disk import is_full, of_writing, remove
 from rotation_pipeline.sources.locking import holder, locked
 
 LARGE = 200_000_000
@@ -34,7 +36,6 @@ ROWS_TOGETHER = 30_000
 """Rows of a year written together. A file sorted by security fills all its years at once, with so many rows of each in memory."""
 _MANIFEST, _LOCK, _MAKING = "manifest.json", ".lock", ".making"
 _NAME = re.compile("^[a-z_]+-[0-9a-f]{16}$", re.ASCII)
-_FULL = ("no space left", "not enough space", "quota exceeded", "file too large", "os error 28", "os error 112")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,12 @@ class Stage:
         return [path for path in self.files if (year := _year(path)) is None or first.year <= year <= last.year]
 
 
+@cache
+def _code() -> bytes:
+    """What decides how text is read, as it was when this process asked first: a file of it that is replaced later is not at work here."""
+    return b"".join(Path(__file__).with_name(name).read_bytes() for name in ("files.py", "columns.py", "large_csv.py"))
+
+
 def _year(path: Path) -> int | None:
     text = path.parent.name.partition("=")[2]
     return int(text) if text.isdigit() else None
@@ -132,7 +139,7 @@ class Stages:
                         self._drop(place)
                     self._write(place, files, rows, dated)
         except (pl.exceptions.PolarsError, OSError) as error:
-            if _is_full(error):
+            if is_full(error):
                 raise self._full(table, files) from error
             raise
 
@@ -155,12 +162,10 @@ class Stages:
                             os.fsync(handle.fileno())
                 making.rename(place)
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            remove(making)
 
     def _place(self, table: str, reading: str, files: Sequence[SeenFile]) -> Path:
-        digest = hashlib.sha256(f"{table}\0{reading}\0{pl.__version__}".encode())
-        for code in ("files.py", "columns.py", "large_csv.py"):
-            digest.update(Path(__file__).with_name(code).read_bytes())
+        digest = hashlib.sha256(f"{table}\0{reading}\0{pl.__version__}".encode() + _code())
         for file in files:
             digest.update(file.sha256)
         return self.folder / f"{table}-{digest.hexdigest()[:16]}"
@@ -178,18 +183,18 @@ class Stages:
                 raise SourceError(
                     f"source files: {who} writes into {self.folder}; run again when it has ended"
                 ) from error
-            shutil.rmtree(self.folder / _MAKING, ignore_errors=True)
+            remove(self.folder / _MAKING)
             yield
 
     @contextmanager
     def _writing(self, *, beside_reading: bool = False) -> Generator[None]:
-        """Say of an error that the folder can't be written; ``beside_reading``: of one that names what is written, alone."""
+        """Say of an error that the folder can't be written; ``beside_reading``: of one that is of the writing, alone."""
         try:
             yield
         except BlockingIOError:
             raise
-        except OSError as error:
-            if _is_full(error) or (beside_reading and _MAKING not in str(error)):
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if is_full(error) or (beside_reading and not of_writing(error, self.folder / _MAKING)):
                 raise
             raise SourceError(
                 f"source files: large CSV files are kept as Parquet in {self.folder}, which can't be written ({error}); set "
@@ -223,10 +228,6 @@ class Stages:
             f"in a sixth to a half of its size; {shutil.disk_usage(there).free / 1e9:.1f} GB are free. Nothing was left there. Free "
             "some space, or set source.cache to a folder on another disk"
         )
-
-
-def _is_full(error: Exception) -> bool:
-    return any(sign in str(error).lower() for sign in _FULL)
 
 
 def _sizes(place: Path) -> dict[str, int]:

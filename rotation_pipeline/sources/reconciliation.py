@@ -122,7 +122,9 @@ class Reconciler:
         for table in SOURCE_TABLES:
             if table.name not in a or table.name not in b:
                 continue
-            left, right = (_ready(table, frame[table.name], listed) for frame in (a, b))
+            left, right = (
+                _ready(table, mine[table.name], other[table.name], listed) for mine, other in ((a, b), (b, a))
+            )
             left, right = (frame.filter(pl.col("month").is_in(wanted)) for frame in (left, right))
             both = self._match(table, left, right)
             for name, kind in _KINDS[table.name].items():
@@ -292,9 +294,10 @@ def _listed(a: Mapping[str, pl.DataFrame], b: Mapping[str, pl.DataFrame]) -> pl.
     return days.agg(pl.col("listed_on").min().alias("one_says"), pl.col("listed_on").max().alias("other_says"))
 
 
-def _ready(table: Table, frame: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
+def _ready(table: Table, frame: pl.DataFrame, other: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
     """One row a key (the first of copies, which the sanity rules would refuse), with the return of bars.
 
+    Returns are from row to row of those the ``other`` side has too: where one side lacks a day, both are measured past it.
     A company that was given another one's code has no return on its first day: each company's factor has its own base.
     """
     key = _key(table)
@@ -303,13 +306,16 @@ def _ready(table: Table, frame: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFr
         return rows
     adjusted, traded = pl.col("close") * pl.col("adj_factor"), ~pl.col("is_suspended")
     rows = rows.sort("asset_key", "day").join(listed, on=["month", "asset_key"], how="left", maintain_order="left")
-    change = adjusted / adjusted.shift(1).over("asset_key") - 1.0
-    before = pl.col("day").shift(1).over("asset_key")
+    known = other.select(*key, pl.lit(value=True).alias("both")).unique()
+    rows = rows.join(known, on=key, how="left", maintain_order="left")
+    alike = ["asset_key", "both"]
+    change = adjusted / adjusted.shift(1).over(alike) - 1.0
+    before = pl.col("day").shift(1).over(alike)
     first = another_company(before, "one_says") | another_company(before, "other_says")
     return rows.with_columns(
         pl.when(traded & ~first).then(change).alias("return"),
-        pl.col("close").shift(1).over("asset_key").alias("last_close"),
-    ).drop("one_says", "other_says")
+        pl.col("close").shift(1).over(alike).alias("last_close"),
+    ).drop("one_says", "other_says", "both")
 
 
 def _named_keys(table: Table, rows: pl.DataFrame) -> pl.DataFrame:

@@ -162,6 +162,11 @@ def test_preparing_tells_and_is_done_once(folder: Path, tmp_path: Path) -> None:
     size = (folder / "daily_bars.csv").stat().st_size
     source = FilesSource(folder, cache=settings.cache_path, large=size, long=len(MONTHS))
     assert isinstance(source, Downloads)
+    with pytest.raises(
+        SourceError, match=r"serves 2021-11 to 2022-04 completely; asked for 2022-05, 2022-06 \(2 months outside\)"
+    ):
+        runner.prepare(settings, source, [*MONTHS, date(2022, 5, 1), date(2022, 6, 1)], lambda *said: told.append(said))
+    assert (told, staged(tmp_path / "a" / "vendors" / "files")) == ([], [])
     runner.prepare(settings, source, MONTHS, lambda *said: told.append(said))
     assert told == [(0, 1, "daily_bars: 0.0 GB of CSV, parsed once and kept as Parquet"), (1, 1, "done")]
     assert staged(tmp_path / "a" / "vendors" / "files") == ["daily_bars"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -14,8 +18,9 @@ import pytest
 from rotation_pipeline.market.calendar import sessions
 from rotation_pipeline.sources import price_folder
 from rotation_pipeline.sources.base import SourceError
+from rotation_pipeline.sources.locking import locked
 from rotation_pipeline.sources.price_csv import read_index
-from rotation_pipeline.sources.price_folder import write_price_folder
+from rotation_pipeline.sources.price_folder import is_free, write_price_folder
 from rotation_pipeline.sources.prices import PriceFolder, PriceTables
 
 DAYS = sessions(date(2011, 1, 4), date(2014, 1, 30))
@@ -71,6 +76,93 @@ def test_some_securities_at_a_time_make_the_tables_of_all_at_once(
     assert left == set()
 
 
+def test_a_file_in_any_order_is_read_a_fixed_number_of_times(
+    csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By security each time the rows asked for; else written apart once, and each part removed when it is used."""
+    rows, seen = pl.read_csv(csv, infer_schema=False), list[tuple[bool, list[str]]]()
+    whole = write(csv, tmp_path / "whole", rows_at_once=10**9)
+    add = PriceTables.add
+
+    def watched(making: PriceTables, prices: pl.DataFrame) -> pl.DataFrame:
+        (place,) = tmp_path.glob(".init-files-*")
+        left = sorted(path.name for path in place.glob("parts/*"))
+        seen.append(((place / "parts").exists(), left))
+        return add(making, prices)
+
+    monkeypatch.setattr(PriceTables, "add", watched)
+    orders = {
+        "code": rows.sort("code", maintain_order=True),
+        "day": rows,
+        "any": rows.sample(fraction=1.0, shuffle=True, seed=2),
+    }
+    for name, ordered in orders.items():
+        ordered.write_csv(tmp_path / f"{name}.csv")
+        seen.clear()
+        made = write(tmp_path / f"{name}.csv", tmp_path / name, rows_at_once=1500)
+        assert made.rows == whole.rows
+        for table in made.rows:
+            found, wanted = (pl.read_parquet(tmp_path / place / f"{table}.parquet") for place in (name, "whole"))
+            assert found.equals(wanted), (name, table)
+        assert len(seen) == 4
+        assert [apart for apart, _ in seen] == [name != "code"] * 4
+        if name != "code":  # that at hand is in memory and gone
+            assert [len(left) for _, left in seen] == [4, 3, 2, 1]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rotation_pipeline.sources.price_folder import write_price_folder
+from rotation_pipeline.sources.prices import PriceTables
+
+add, calls = PriceTables.add, []
+
+def killed(self, prices):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return add(self, prices)
+
+PriceTables.add = killed
+write_price_folder(Path(sys.argv[1]), Path(sys.argv[2]), None, "999999.SH", adjusted=False, lots=False, thousands=False, rows_at_once=1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+@pytest.mark.parametrize("there", [False, True])
+def test_what_a_killed_call_left_goes_and_the_next_makes_the_same(csv: Path, tmp_path: Path, there: bool) -> None:
+    write(csv, tmp_path / "whole", rows_at_once=1)
+    mine = tmp_path / "mine"
+    if there:
+        mine.mkdir()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(csv), str(mine)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = (mine if there else tmp_path).glob(".init-files-*")
+    assert list(left.glob("daily_bars-*.parquet"))
+    assert is_free(mine)
+    made = write(csv, mine, rows_at_once=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "whole"]
+    assert sorted(path.name for path in mine.iterdir()) == sorted(f"{name}.parquet" for name in made.rows)
+    for path in mine.iterdir():
+        assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes(), path.name
+    assert not is_free(mine)
+
+
+def test_another_call_at_work_is_left_alone(csv: Path, tmp_path: Path) -> None:
+    """Beside it another folder may be made; into the same one, not."""
+    mine = tmp_path / "mine"
+    for place in (tmp_path, mine):
+        (place / ".init-files-other").mkdir(parents=True)
+        (place / ".init-files-other" / "prices.parquet").write_text("at work")
+    with locked(tmp_path / ".init-files-other" / ".lock"), locked(mine / ".init-files-other" / ".lock"):
+        write(csv, tmp_path / "beside")
+        with pytest.raises(SourceError, match=rf"process {os.getpid()} is making .*mine; run again when it has ended"):
+            write(csv, mine)
+        for place in (tmp_path, mine):
+            assert (place / ".init-files-other" / "prices.parquet").read_text() == "at work"
+
+
 def test_a_file_that_fails_leaves_nothing(csv: Path, tmp_path: Path) -> None:
     """The row that is one too many belongs to the last securities: all others were made already."""
     lines = csv.read_text(encoding="utf-8").splitlines()
@@ -108,11 +200,11 @@ def test_a_folder_that_is_there_is_filled_from_within(
     """It may be a volume of its own: nothing can be moved into it from beside."""
     places: list[Path] = []
 
-    def watched(*, prefix: str, dir: Path) -> TemporaryDirectory[str]:
+    def watched(*, prefix: str, dir: Path) -> str:
         places.append(dir)
-        return TemporaryDirectory(prefix=prefix, dir=dir)
+        return mkdtemp(prefix=prefix, dir=dir)
 
-    monkeypatch.setattr(price_folder, "TemporaryDirectory", watched)
+    monkeypatch.setattr(price_folder, "mkdtemp", watched)
     mine, other = tmp_path / "mine", tmp_path / "a" / "b"
     mine.mkdir()
     for folder in (mine, other):

@@ -313,6 +313,19 @@ def test_all_planted_together_are_all_named(delivered: Frames) -> None:
     assert len(found.named) == 4
 
 
+def test_a_wrong_factor_from_a_missing_day_on_is_named(delivered: Frames) -> None:
+    """Past a day that one side lacks both are measured alike: the day makes no return differ, the factor one."""
+    found = held(delivered, missing_day(delivered))
+    assert column(found, "daily_bars", "return")["beyond"] == 0
+    key, day = delivered["daily_bars"]["asset_key"].min(), date(2012, 6, 14)
+    wrong = pl.when((pl.col("asset_key") == key) & (pl.col("day") >= day)).then(1.03).otherwise(1.0)
+    bars = with_column(delivered, "daily_bars", adj_factor=pl.col("adj_factor") * wrong)
+    found = held(delivered, missing_day(bars))
+    assert column(found, "daily_bars", "return")["beyond"] == 1
+    assert found.named[0] == "missing day: B has no row of daily_bars on 2012-06-14"
+    assert re.match(r"adjustment factor: 1 returns differ .* on \d{6}\.S[HZ] 2012-06-15$", found.named[1])
+
+
 def test_worst_rows_come_first_and_are_bounded(delivered: Frames) -> None:
     key, day = ex_day(delivered)
     at = (pl.col("asset_key") == key) & (pl.col("day") == day)
@@ -409,6 +422,8 @@ def test_the_command(rotation: Any, delivered: Frames, tmp_path: Path) -> None:
     assert answer.json["named"][0].startswith("adjustment factor")
     text = rotation("reconcile", tmp_path / "a", tmp_path / "b", "--from", "2012-05")
     assert (text.code, "They differ." in text.stdout, "worst rows" in text.stdout) == (1, True, True)
+    worst = text.stdout.partition("worst rows")[2].splitlines()
+    assert re.match(r"daily_bars +return +\d{6}\.S[HZ] 2012-\d\d-\d\d( +-?0\.\d{1,12}){2} +0\.013$", worst[2])
     loose = rotation(
         "reconcile",
         tmp_path / "a",

@@ -24,7 +24,7 @@ from vendor_tushare_server import Stand, serving
 
 from rotation_pipeline.market.calendar import months_between
 from rotation_pipeline.sources.base import AsksAgain, SourceError
-from rotation_pipeline.sources.vendors import vendor_source
+from rotation_pipeline.sources.vendors import VENDORS, vendor_source
 from rotation_pipeline.sources.vendors.answers import Answer, Field, frame, number
 from rotation_pipeline.sources.vendors.conversions import (
     intervals,
@@ -83,6 +83,22 @@ def test_killed_at_ten_random_moments_and_resumed(stand: Stand, tmp_path: Path) 
     source_of(stand, folder).prepare(FIRST, LAST)
     assert contents(folder) == whole
     assert len(stand.asked) - asked < needed  # what was there was not asked for again
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_the_last_month_is_looked_at_before_whole_tables(vendor: str, tmp_path: Path) -> None:
+    """Asked for while a month goes on, they would lack its end for good."""
+    source = vendor_source(vendor, tmp_path, (market.INDEX,), replace(OPTIONS, assets=("600001.SH",)))
+    unit = source._missing(FIRST, LAST)[0]  # pyright: ignore[reportPrivateUsage]
+    assert (unit.table, unit.month, unit.whole) == ("index_bars", LAST, False)
+
+
+def test_the_month_must_be_over(stand: Stand, tmp_path: Path) -> None:
+    """Nothing is kept as known in a month that goes on."""
+    source = source_of(stand, tmp_path)
+    with pytest.raises(SourceError, match=r"23 sessions of 2022-03 are lacking, as 2022-03-01;.*is not over"):
+        source.prepare(date(2022, 2, 1), date(2022, 3, 1))
+    assert source.store.entries() == {}
 
 
 def holder_named(pid: int) -> str:

@@ -40,6 +40,7 @@ import vendor_tushare_server as tushare_server
 
 from rotation_pipeline.market.calendar import calendar_end, sessions
 from rotation_pipeline.market.tables import SOURCE_TABLES
+from rotation_pipeline.sources.vendors.caller import awaited
 
 HERE = Path(__file__).parent
 STAND_IN = HERE / "tinysoft_stand_in"
@@ -50,7 +51,9 @@ SPAN = ("--from", "2022-02", "--to", "2022-02", "--set", "sample.history_months=
 VENDORS = ("tushare", "baostock", "akshare", "tinysoft")
 DATABASE = "x.duckdb"
 DEADLINE = 120.0
-"""Seconds a command may take: several times what the slowest needs."""
+"""Seconds a command may take: several times what the slowest needs. Those in which this process was stopped do not count."""
+LOOK = 1.0
+"""Seconds between two looks at a command, at most; what is longer was spent stopped."""
 TRIES = 5
 """How often a kill is tried that comes too late."""
 DELAY = 0.01
@@ -69,7 +72,7 @@ class World:
 
     def command(self, place: Path) -> list[str]:
         """The arguments of ``rotation`` for an ingestion into ``place``."""
-        options = {"pause": 0, "first_wait": 0, "attempts": 1, "members_from": f"{START:%Y-%m}", **self.options}
+        options = {"pause": 0, "first_wait": 0, "attempts": 3, "members_from": f"{START:%Y-%m}", **self.options}
         pairs = [f"source.vendor.{name}={json.dumps(value)}" for name, value in options.items()]
         beside = () if self.path is None else ("--path", str(self.path))
         sets = [part for pair in pairs for part in ("--set", pair)]
@@ -212,7 +215,7 @@ class Starter:
 
     def _number(self, seconds: float) -> int:
         """The next number it says. Raises queue.Empty if it says none in time, AssertionError if it ended."""
-        line = self._lines.get(timeout=seconds)
+        line = awaited(self._lines, seconds)
         if not line:
             self._lines.put("")
             raise AssertionError("the process that starts the commands has ended")
@@ -231,12 +234,13 @@ class Starter:
         assert self._process.stdin is not None
         growth = Growth(place)
         self._process.stdin.write(json.dumps(request) + "\n")
-        group, started = self._number(DEADLINE), time.monotonic()
+        group, now, spent = self._number(DEADLINE), time.monotonic(), 0.0
         code, at, pause = None, None, 0.05 if kill is None else 0.005
         try:
             while code is None:
-                now, written = time.monotonic(), growth.look()
-                if now >= started + deadline:
+                before, now, written = now, time.monotonic(), growth.look()
+                spent += min(now - before, LOOK)
+                if spent >= deadline:
                     told = err.read_text(encoding="utf-8", errors="replace")
                     raise TimeoutError(
                         f"{world.vendor}: the command did not end within {deadline:g} s; it said:\n{told}"

@@ -12,16 +12,19 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 from rotation_pipeline.sources.vendors.answers import Answer
 from rotation_pipeline.sources.vendors.errors import BadAnswer, VendorBusy, VendorError
 from rotation_pipeline.sources.vendors.options import VendorOptions
 
+_T = TypeVar("_T")
 LONGEST_WAIT = 120.0
 """Seconds."""
 START_LIMIT = 60.0
 """Seconds the first call of a child may take longer: it imports the vendor's client."""
+LOOK = 0.2
+"""Seconds an answer is waited for at a time."""
 ROUND = 100
 """A page of a multiple of this many rows may have been cut by the vendor: another one is asked for."""
 
@@ -108,7 +111,7 @@ class Caller:
         try:
             child.stdin.write(json.dumps({"method": method, "params": params}) + "\n")
             child.stdin.flush()
-            line = self._answers.get(timeout=limit)
+            line = awaited(self._answers, limit)
         except queue.Empty:
             self._kill()
             raise VendorBusy(f"{shown}: no answer within {limit:g} s; the call was killed") from None
@@ -149,6 +152,22 @@ class Caller:
         if child.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # what was not sent to a child that is dead
                 child.stdin.close()
+
+
+def awaited(answers: queue.Queue[_T], limit: float) -> _T:
+    """The next answer. Raises queue.Empty after ``limit`` seconds in which this process ran.
+
+    While it is stopped, as by Ctrl-Z or with its whole group, it hears nothing: that is no silence of the vendor.
+    """
+    left = limit
+    while True:
+        part = min(left, LOOK)
+        try:
+            return answers.get(timeout=part)
+        except queue.Empty:
+            left -= part
+            if left <= 0:
+                raise
 
 
 def _listen(lines: IO[str], answers: queue.Queue[str | None]) -> None:

@@ -33,6 +33,8 @@ _NAMES = tuple(table.name for table in SOURCE_TABLES)
 Listen = Callable[[int, int, str], None]
 """Units done, units in all, what comes next."""
 _UPTO = "upto-"
+_PROBE = "index_bars"
+"""Monthly units that need no others and are refused while a session of the month is lacking."""
 _NEEDED = frozenset({"trading_days", "daily_bars", "index_weights", "listings"})
 """Other tables are made of them: downloaded though left out."""
 
@@ -287,9 +289,11 @@ class VendorSource:
             for unit in self._adapter.units(first, last)
             if unit.table in _NEEDED or unit.table not in self._options.leave_out
         ]
+        # whole tables as known in the last month are kept for good: first it is seen that the vendor has finished it
+        first_of_all = _PROBE, last
         return [
             unit
-            for unit in units
+            for unit in sorted(units, key=lambda unit: (unit.table, unit.month) != first_of_all)
             if f"{unit.table}/{unit.name}" not in have
             and not (unit.whole and covering(self.store, unit.table, unit.month))
         ]

@@ -23,8 +23,8 @@ class TinysoftClient:
         if not user or not password:
             raise Refused(
                 "final",
-                f"the environment variables {USER_VARIABLE} and {PASSWORD_VARIABLE} are not set; tinysoft answers only to an "
-                "account",
+                f"the environment variables {USER_VARIABLE} and {PASSWORD_VARIABLE} are not both set; tinysoft answers only to "
+                "an account: put yours into them",
             )
         self.secrets = (user, password)
         try:
@@ -59,7 +59,8 @@ class TinysoftClient:
     def _login(self) -> None:
         if int(self._client.login()) != 1:
             said = str(self._client.last_error())
-            raise Refused("final" if _denied(said) else "busy", f"the login failed: {said}")
+            whose = f" (the account is what {USER_VARIABLE} and {PASSWORD_VARIABLE} hold)" if _denied(said) else ""
+            raise Refused("final" if _denied(said) else "busy", f"the login failed: {said}{whose}")
         self._in = True
 
 

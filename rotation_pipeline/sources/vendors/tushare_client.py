@@ -21,7 +21,8 @@ class TushareClient:
         token = os.environ.get(TOKEN_VARIABLE, "").strip()
         if not token:
             raise Refused(
-                "final", f"the environment variable {TOKEN_VARIABLE} is not set; tushare answers only with a token"
+                "final",
+                f"the environment variable {TOKEN_VARIABLE} is not set; tushare answers only with a token: put yours into it",
             )
         self.secrets = (token,)
         try:
@@ -52,7 +53,8 @@ class TushareClient:
             raise Refused("bad", f"the answer lacks a part of tushare's form ({error})") from error
         except Exception as error:  # the client raises bare Exception with the server's text
             said = str(error)
-            raise Refused(_kind(said), said) from error
+            whose = f" (the token is what {TOKEN_VARIABLE} holds)" if "token" in said.lower() else ""
+            raise Refused(_kind(said), said + whose) from error
         if not len(found.columns):  # what the client makes of any HTTP error; an answer without rows has its columns
             raise Refused("busy", "the server answered with an HTTP error")
         plain = found.astype(object).where(found.notna(), None)
