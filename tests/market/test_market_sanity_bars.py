@@ -143,6 +143,15 @@ def test_limit_breach(market: pl.DataFrame) -> None:
     assert "5_price_limit" in judge(limit_breach(market, D, 1.25)).findings["rule"].to_list()
 
 
+def test_a_bar_on_a_board_that_did_not_exist_yet_is_kept_out(
+    market: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = market["day"].unique().sort()[:2].to_list()
+    monkeypatch.setitem(sanity_bars.FIRST_RULES, "star", second)
+    with pytest.raises(PartitionRejected, match=f"688001.SH.*board star did not exist on {first}"):
+        judge(market)
+
+
 def test_limit_of_special_treatment(market: pl.DataFrame) -> None:
     at = position(market, A, DAY)
     frame = limit_breach(market, A, 1.06)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from rotation_pipeline.market.calendar import month_last_day, session_array, sessions_since
-from rotation_pipeline.market.conventions import limit_prices, limit_rates
+from rotation_pipeline.market.conventions import PRICE_LIMITS, limit_prices, limit_rates
 from rotation_pipeline.market.options import SanityOptions
 from rotation_pipeline.market.reused_codes import another_company
 from rotation_pipeline.market.sanity.findings import FINDING_SCHEMA, HIT_SCHEMA, ROW, absences, hits, number
@@ -22,6 +22,8 @@ from rotation_pipeline.market.schema import Table
 
 PRICE_EPSILON = 1e-6
 """CNY; far below a tick, far above the error of a binary fraction."""
+FIRST_RULES = {board: rules[0].effective_from for board, rules in PRICE_LIMITS.items()}
+"""Day of each board's first recorded price limit: no board but the main one is older."""
 
 
 def traded() -> pl.Expr:
@@ -84,6 +86,8 @@ def neighbour_hits(
             number("close", 4), number("_lowest", 4), number("_highest", 4), number("prev_close", 4),
         )  # fmt: skip
         found.append(hits(judged, "5_price_limit", "quarantined", pl.col("_breach"), detail))
+        detail = pl.format("board {} did not exist on {}", "board", "day")
+        found.append(hits(judged, "5_price_limit", "quarantined", pl.col("_no_board"), detail))
         detail = pl.format("adj_factor {} after {}", number("adj_factor", 8), number("_factor", 8))
         found.append(hits(judged, "6_factor_decrease", "quarantined", pl.col("_fall"), detail))
         detail = pl.format(
@@ -96,22 +100,24 @@ def neighbour_hits(
 def _with_limits(frame: pl.DataFrame, listings: pl.DataFrame | None) -> pl.DataFrame:
     """Add ``listed_on`` (:func:`with_listing`) and the day's price limits; an unknown listing counts as seasoned.
 
-    The first day has none: its previous close is an issue price or, after a merger, no price at all.
+    The first day has none: its previous close is an issue price or, after a merger, no price at all. Nor have days before
+    the board's first recorded rule; of another board than the main one there is no such day (``_no_board``).
     """
     frame = with_listing(frame, listings)
     day = frame["day"].to_numpy().astype("datetime64[D]")
     listed = frame["listed_on"].to_numpy().astype("datetime64[D]")
     # a null flag or an unknown board is a hit of its own; here it must only not break the look-up
     special = frame["is_st"].fill_null(value=False).to_numpy()
-    board = frame["board"].replace_strict(
-        {name: name for name in ("main", "chinext", "star", "beijing")}, default="main"
-    )
-    down, up = limit_rates(board, day, special, sessions_since(listed, day))
+    board = frame["board"].replace_strict({name: name for name in FIRST_RULES}, default="main")
+    begins = board.replace_strict(FIRST_RULES, return_dtype=pl.Date).to_numpy().astype("datetime64[D]")
+    before = day < begins
+    down, up = limit_rates(board, np.maximum(day, begins), special, sessions_since(listed, day))
     lowest, highest = limit_prices(frame["prev_close"].to_numpy().astype(np.float64), down, up)
-    first = listed == day
+    free = (listed == day) | before
     return frame.with_columns(
-        pl.Series("_lowest", np.where(first, -np.inf, lowest)), pl.Series("_highest", np.where(first, np.inf, highest))
-    )
+        pl.Series("_lowest", np.where(free, -np.inf, lowest)), pl.Series("_highest", np.where(free, np.inf, highest)),
+        pl.Series("_no_board", before & (board != "main").to_numpy()),
+    )  # fmt: skip
 
 
 def _with_previous_session(frame: pl.DataFrame) -> pl.DataFrame:
