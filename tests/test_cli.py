@@ -141,6 +141,30 @@ def test_run_in_a_pipe_prints_the_verdict_and_no_progress_bar(project: Project) 
         assert not any(mark in text for mark in ("\x1b", "\r", "━", "⠋")), "control characters or bars in a pipe"
 
 
+def test_a_second_run_says_what_was_stored_before_and_prints_the_same_verdict(
+    project: Project, rotation: Any, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.duckdb"
+    shutil.copy(project.database, copy)
+    answer = rotation("run", "--database", copy)
+    assert answer.code == 0, answer.stderr
+    lines = answer.stderr.splitlines()
+    assert "[1/31] raw_market_data: 37 months stored before" in lines
+    assert "[19/31] weights: 7 months stored before" in lines
+    assert any(
+        line.startswith("[25/31] significance: ") and line.endswith(", 5 months stored before") for line in lines
+    )
+
+    def verdict(text: str) -> list[str]:
+        return [line for line in text.splitlines() if not line.startswith(("html", "csv", "database"))]
+
+    assert verdict(answer.stdout) == verdict(project.first.stdout)
+    for named in (("--month", "2014-06"), ("--again", "--stage", "weights")):
+        answer = rotation("run", "--database", copy, *named)
+        assert answer.code == 0, answer.stderr
+        assert "stored before" not in answer.stderr, "what is named is computed"
+
+
 def test_an_unknown_stage_is_refused_with_the_list(rotation: Any) -> None:
     answer = rotation("run", "--stage", "market_regime")
     assert answer.code == 1
