@@ -40,6 +40,7 @@ ROWS = (
     "stock-level engine, the same orders in backtrader",
     "stock-level engine, 50 stocks, ten years, a book",
     "stock-level engine, 5,000 stocks, ten years, a book",
+    "`rotation run` for one further month, report included, against all",
     "Dagster around the graph, against the command line",
 )
 
