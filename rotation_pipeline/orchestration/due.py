@@ -69,7 +69,7 @@ class _Log:
 
     def stands(self, name: str, stage: Stage, month: date, newest: int) -> bool:
         """Whether the rows of a month are those this run would store, made of rows written up to place ``newest``."""
-        place, run_id = self.writes.get(name, {}).get(month, (NEVER, ""))
+        place, run_id = self.last_write(name, month)
         return (
             place > newest
             and month not in self.stale.get(name, {})
@@ -77,9 +77,9 @@ class _Log:
             and (stage.fetches or self.replaced.get(run_id, date.max) > month)
         )
 
-    def last_write(self, name: str, month: date) -> int:
-        """Place of the last write of a month; nothing, where none was logged."""
-        return self.writes.get(name, {}).get(month, (NEVER, ""))[0]
+    def last_write(self, name: str, month: date) -> tuple[int, str]:
+        """Place and run of the last write of a month; :data:`NEVER` and no run where none was logged."""
+        return self.writes.get(name, {}).get(month, (NEVER, ""))
 
     def newest(self, name: str, back: int | None, month: date) -> int:
         """Place of the last write of a month and those up to ``back`` before it, None: all before it."""
@@ -146,5 +146,5 @@ def _first_due(log: _Log, stage: Stage, tables: Sequence[str], own: Sequence[dat
         if month >= limit or not all(log.stands(name, stage, month, newest) for name in tables):
             return month
         if stage.own != 0:  # made of its own months before; those of one execution have one place in the log
-            before = max(before, min(log.last_write(name, month) for name in tables) - 1)
+            before = max(before, min(log.last_write(name, month)[0] for name in tables) - 1)
     return date.max

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import small_settings
+from tiny_graph import changed, stored
 
 from rotation_pipeline.market.calendar import add_months, months_between
 from rotation_pipeline.orchestration import runner
@@ -20,7 +20,7 @@ from rotation_pipeline.orchestration.graph import base_tables, inputs_of, shaped
 from rotation_pipeline.orchestration.replay import compare, verify_replay
 from rotation_pipeline.orchestration.runner import identify, make_source, run_graph
 from rotation_pipeline.orchestration.stages import Stage, Work, first_month, run_stage
-from rotation_pipeline.settings import Settings, stored_settings
+from rotation_pipeline.settings import Settings
 from rotation_pipeline.warehouse.catalog import catalog, table_named
 from rotation_pipeline.warehouse.errors import MissingPartition, MixedSettings
 from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
@@ -29,25 +29,10 @@ LAST = date(2014, 6, 1)
 Open = Callable[..., Any]
 
 
-def tiny(folder: Path, **changes: dict[str, object]) -> Settings:
-    """Six months, one tiny network: the whole graph in seconds."""
-    base: dict[str, dict[str, object]] = {
-        "sample": {"start": "2014-01", "end": "2014-06", "history_months": 31, "style_history_months": 6},
-        "simulation": {"start_month": "2011-05"},
-        "forecasts": {"experts": ["zero", "historical_mean", "factor_momentum"], "min_train_months": 12},
-    }
-    for name, values in changes.items():
-        base[name] = {**base.get(name, {}), **values}
-    return small_settings(folder, **base)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """All months of the small sample, stored once."""
-    settings = tiny(tmp_path_factory.mktemp("consistency"))
-    with open_warehouse(settings.database_path, threads=2) as warehouse:
-        run_graph(warehouse, settings, settings.all_months())
-    return settings
+    return stored(tmp_path_factory.mktemp("consistency"))
 
 
 @pytest.fixture
@@ -57,14 +42,6 @@ def copy(made: Settings, tmp_path: Path) -> Iterator[Warehouse]:
     shutil.copy(made.database_path, path)
     with open_warehouse(path, threads=2) as warehouse:
         yield warehouse
-
-
-def changed(made: Settings, copy: Warehouse, **changes: dict[str, object]) -> Settings:
-    """The settings of the copy with other values."""
-    values = made.model_dump(mode="json")
-    for group, members in changes.items():
-        values[group] |= members
-    return stored_settings(json.dumps(values), database=copy.path, output=copy.path.parent / "output")
 
 
 def contents(warehouse: Warehouse) -> dict[str, list[tuple[object, ...]]]:

@@ -9,14 +9,14 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from conftest import small_settings
+from tiny_graph import changed, stored, tiny
 
 from rotation_pipeline.orchestration import runner
 from rotation_pipeline.orchestration.due import due
 from rotation_pipeline.orchestration.graph import inputs_of, stages
 from rotation_pipeline.orchestration.runner import identify, make_source, run_graph
 from rotation_pipeline.orchestration.stages import Outcome
-from rotation_pipeline.settings import Settings, stored_settings
+from rotation_pipeline.settings import Settings
 from rotation_pipeline.warehouse.catalog import catalog, table_named
 from rotation_pipeline.warehouse.store import Warehouse, open_warehouse
 
@@ -25,21 +25,9 @@ COUNTED = {name: [date(2014, 6, 1)] for name in ("significance", "stock_signific
 STORING = [stage for stage in stages() if any(not table_named(name).view for name in stage.tables)]
 
 
-def tiny(folder: Path) -> Settings:
-    return small_settings(
-        folder,
-        sample={"start": "2014-01", "end": "2014-06", "history_months": 31, "style_history_months": 6},
-        simulation={"start_month": "2011-05"},
-        forecasts={"experts": ["zero", "historical_mean", "factor_momentum"], "min_train_months": 12},
-    )
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    settings = tiny(tmp_path_factory.mktemp("due"))
-    with open_warehouse(settings.database_path, threads=2) as warehouse:
-        run_graph(warehouse, settings, settings.all_months())
-    return settings
+    return stored(tmp_path_factory.mktemp("due"))
 
 
 @pytest.fixture
@@ -48,13 +36,6 @@ def copy(made: Settings, tmp_path: Path) -> Iterator[Warehouse]:
     shutil.copy(made.database_path, path)
     with open_warehouse(path, threads=2) as warehouse:
         yield warehouse
-
-
-def changed(made: Settings, copy: Warehouse, **changes: dict[str, object]) -> Settings:
-    values = made.model_dump(mode="json")
-    for group, members in changes.items():
-        values[group] |= members
-    return stored_settings(json.dumps(values), database=copy.path, output=copy.path.parent / "output")
 
 
 def months_due(warehouse: Warehouse, settings: Settings) -> dict[str, list[date]]:
